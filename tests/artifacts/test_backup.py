@@ -357,15 +357,15 @@ def test_clients_that_reconnect_at_once_wait_for_a_moment_only(backups: Backups)
 @on_the_newest_server
 def test_defaults_of_the_database_and_the_role_do_not_stop_a_backup_or_a_restore(backups: Backups) -> None:
     """The session that exports the snapshot is idle while pg_dump waits for a lock, longer than its role's default."""
-    settings = {"default_transaction_read_only": "on", "statement_timeout": "1ms", "idle_session_timeout": "1min"}
+    settings = {"default_transaction_read_only": "on", "idle_session_timeout": "1min"}
     with backups.server.connect() as admin:
         for name, value in settings.items():
             admin.execute(f"ALTER DATABASE {RDV} SET {name} = '{value}'")
         admin.execute(f"ALTER ROLE {BACKUP} SET idle_in_transaction_session_timeout = '100ms'")
+        admin.execute(f"ALTER ROLE {BACKUP} SET statement_timeout = '1ms'")
         try:
             with backups.server.connect(RDV) as session:
                 session.execute("SET default_transaction_read_only = off")
-                session.execute("SET statement_timeout = 0")
                 with session.transaction():
                     session.execute("LOCK TABLE patient")
                     process = backups.start("backup.sh")
@@ -380,6 +380,7 @@ def test_defaults_of_the_database_and_the_role_do_not_stop_a_backup_or_a_restore
             for name in settings:
                 admin.execute(f"ALTER DATABASE {RDV} RESET {name}")
             admin.execute(f"ALTER ROLE {BACKUP} SET idle_in_transaction_session_timeout = '10min'")
+            admin.execute(f"ALTER ROLE {BACKUP} RESET statement_timeout")
 
 
 def is_waiting_for_a_lock(admin: psycopg.Connection[tuple[object, ...]]) -> bool:
