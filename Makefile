@@ -4,7 +4,7 @@ STACK ?= dev
 run = .venv/bin/python -m operations
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test setup up preview status logs env beside take-over destroy wipe render documents lint kong-check
+.PHONY: help dev test setup up preview status logs backup backups restore env beside take-over destroy wipe render documents lint kong-check
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]*:.*## / {printf "%-12s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,16 @@ status: ## show the stack's containers or pods: make status STACK=dev
 
 logs: ## follow the logs of a workload: make logs SERVICE=postgres
 	@$(run) logs --stack $(STACK) --follow $(or $(SERVICE),$(error name one: make logs SERVICE=postgres))
+
+backup: ## back up the databases now: make backup STACK=prod
+	@$(run) backup --stack $(STACK)
+
+backups: ## list the backups: make backups STACK=prod
+	@$(run) backups list --stack $(STACK)
+
+restore: ## replace a database, or all, by the newest backup, after a typed confirmation: make restore DATABASE=pti_user
+	@$(run) restore --stack $(STACK) $(if $(filter all,$(DATABASE)),--all,--database $(or $(DATABASE),$(error name one, or all: make restore DATABASE=pti_user))) \
+		$(if $(FROM),--from $(FROM))
 
 env: ## write .env.<service> for a service run from an editor: make env SERVICE=user
 	@$(run) env --stack $(STACK) $(or $(SERVICE),$(error name one: make env SERVICE=user))
