@@ -36,6 +36,8 @@ from tests.artifacts.provisioning_task import BACKUP, dump
 from tests.artifacts.versions import on_the_newest_server
 from tests.full_run import only_in_full_runs
 
+pytestmark = only_in_full_runs
+
 RDV, USER = "pti_rdv", "pti_user"
 TENANTS = [f"{digit * 8}-1111-4111-8111-111111111111" for digit in "123"]
 
@@ -167,7 +169,7 @@ def drop(backups: Backups, *databases: str) -> None:
 # What comes back
 
 
-@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=only_in_full_runs) for seed in (2,))])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_dropped_databases_come_back_with_every_row_grant_policy_and_setting(backups: Backups, seed: int) -> None:
     for database in (RDV, USER):
         add_rows(backups, database, seeded(seed))
@@ -636,7 +638,7 @@ def copy_as(backups: Backups, name: str, source: str) -> Path:
 
 
 @on_the_newest_server
-@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=only_in_full_runs) for seed in (2,))])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_a_killed_backup_leaves_nothing_that_looks_like_one(backups: Backups, seed: int) -> None:
     started = time.monotonic()
     first = backups.back_up()
@@ -653,7 +655,7 @@ def test_a_killed_backup_leaves_nothing_that_looks_like_one(backups: Backups, se
 
 
 @on_the_newest_server
-@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=only_in_full_runs) for seed in (2,))])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_a_killed_restore_can_be_run_again(backups: Backups, seed: int) -> None:
     before = state(backups, RDV, USER)
     name = backups.back_up()

@@ -31,6 +31,8 @@ from tests.full_run import only_in_full_runs
 Session = psycopg.Connection[TupleRow]
 Rows = Mapping[str, Sequence[str]]
 
+pytestmark = only_in_full_runs
+
 RUN = itertools.count(1)
 
 TABLES = """
@@ -234,7 +236,6 @@ def test_the_audit_reports_databases_that_it_cannot_read(
 
 
 @on_the_newest_server
-@only_in_full_runs
 def test_only_the_backup_role_records(
     provisioned_task: Task, databases: Sequence[str], admins: Mapping[str, Session]
 ) -> None:
@@ -298,7 +299,6 @@ def test_an_export_keeps_every_value(script: TenantScript, databases: Sequence[s
 
 
 @on_the_newest_server
-@only_in_full_runs
 def test_an_export_lists_what_it_leaves_out(
     server: Server, script: TenantScript, databases: Sequence[str], tenants: Sequence[str]
 ) -> None:
@@ -346,7 +346,6 @@ def test_an_export_sees_one_snapshot(
 
 
 @on_the_newest_server
-@only_in_full_runs
 def test_a_row_that_is_lost_on_its_way_is_an_error(
     script: TenantScript, databases: Sequence[str], tenants: Sequence[str]
 ) -> None:
@@ -393,7 +392,6 @@ def test_a_role_that_sees_no_rows_is_an_error_instead_of_an_empty_result(
 
 
 @on_the_newest_server
-@only_in_full_runs
 def test_tables_that_cannot_be_examined_are_not_left_out_silently(
     script: TenantScript, databases: Sequence[str], admins: Mapping[str, Session], tenants: Sequence[str]
 ) -> None:
@@ -437,7 +435,6 @@ def test_an_erasure_deletes_all_rows_of_one_tenant_and_changes_no_other_row(
 
 
 @on_the_newest_server
-@only_in_full_runs
 def test_an_erasure_can_be_repeated(script: TenantScript, tenants: Sequence[str], databases: Sequence[str]) -> None:
     assert erase(script, tenants[0]).status == 0
     first = script.run("erased")
@@ -503,7 +500,6 @@ def test_rows_that_a_trigger_writes_are_erased(
 
 
 @on_the_newest_server
-@only_in_full_runs
 def test_defaults_of_a_database_do_not_stop_an_erasure(
     server: Server,
     script: TenantScript,
@@ -564,7 +560,6 @@ def test_a_concurrent_transaction_of_the_tenant_is_found(
 
 
 @on_the_newest_server
-@only_in_full_runs
 def test_a_transaction_that_does_not_end_is_reported(
     script: TenantScript, databases: Sequence[str], tenants: Sequence[str]
 ) -> None:
@@ -579,9 +574,7 @@ def test_a_transaction_that_does_not_end_is_reported(
 
 
 @on_the_newest_server
-@pytest.mark.parametrize(
-    "moment", [pytest.param("before the first deletion", marks=only_in_full_runs), "between the databases"]
-)
+@pytest.mark.parametrize("moment", ["before the first deletion", "between the databases"])
 def test_a_killed_erasure_is_completed_by_the_next_one(
     script: TenantScript, databases: Sequence[str], admins: Mapping[str, Session], tenants: Sequence[str], moment: str
 ) -> None:
@@ -640,7 +633,6 @@ def test_erased_tenants_are_erased_again_in_a_restored_copy(
 
 
 @on_the_newest_server
-@only_in_full_runs
 def test_the_list_survives_the_loss_of_the_server(
     script: TenantScript, databases: Sequence[str], admins: Mapping[str, Session], tenants: Sequence[str]
 ) -> None:
@@ -692,7 +684,6 @@ def test_erased_tenants_do_not_come_back_with_a_restore(
 
 
 @on_the_newest_server
-@only_in_full_runs
 def test_a_damaged_list_is_refused(script: TenantScript, databases: Sequence[str]) -> None:
     file = script.task.scratch / f"erased-{next(RUN)}"
     script.environment["TENANTS_ERASED_FILE"] = str(file)
@@ -703,7 +694,6 @@ def test_a_damaged_list_is_refused(script: TenantScript, databases: Sequence[str
 
 
 @on_the_newest_server
-@only_in_full_runs
 def test_the_script_leaves_no_temporary_files(script: TenantScript, tenants: Sequence[str]) -> None:
     before = set(script.task.scratch.iterdir())
     assert script.run("export", tenants[0], "-").status == 0
@@ -712,7 +702,6 @@ def test_the_script_leaves_no_temporary_files(script: TenantScript, tenants: Seq
 
 
 @on_the_newest_server
-@only_in_full_runs
 def test_missing_passwords_are_named(script: TenantScript, databases: Sequence[str], tmp_path: Path) -> None:
     script.environment["TENANTS_PASSWORDS_DIR"] = str(tmp_path)
     outcome = script.run("audit")
