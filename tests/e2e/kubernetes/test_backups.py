@@ -37,7 +37,7 @@ def operated(few_workloads: ClusterStack) -> Iterator[ClusterStack]:
 def test_a_database_gets_the_rows_of_its_backup_back(
     operated: ClusterStack, failure_record: FailureRecord, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    effect = "bookings since the backup are gone after a restore; requests fail while the database is replaced"
+    effect = "bookings since the backup are gone after the restore"
     failure_record.begin("A service has written wrong rows", on="Kubernetes", effect=effect)
     platform = operated.platform()
     assert platform.book(TENANT, title="before the backup").status == 201
