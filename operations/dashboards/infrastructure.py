@@ -187,12 +187,12 @@ NGINX = Section(
             limits=(limit("pti:threshold:backup_age_seconds"),),
         ),
         Panel(
-            id=20,
-            title="Findings of the tenant audit",
-            description="Findings of each database's last audit of tenant isolation. Zero is normal.",
+            id=21,
+            title="Findings of the isolation audit",
+            description="Findings of each database's last audit of row-level security. Zero is normal.",
             unit="short",
             width=8,
-            queries=(Query("max by (database) (pti_tenant_audit_findings)", "{{database}}"),),
+            queries=(Query("max by (database) (pti_isolation_audit_findings)", "{{database}}"),),
         ),
     ),
 )

@@ -44,7 +44,7 @@ UNUSED_RULE_FILES = {"backup.yml", "tenants.yml", "kubernetes.yml", "cloudnative
 
 UNUSED_SERIES = {
     "database:backup_age:seconds": "no backup runs",
-    "pti_tenant_audit_findings": "no audit runs",
+    "pti_isolation_audit_findings": "no audit runs",
     "cnpg_pg_replication_streaming_replicas": "PostgreSQL is one server here",
     "kube_pod_labels": "there is no cluster",
     "kubelet_volume_stats_available_bytes": "there is no kubelet",
@@ -52,7 +52,7 @@ UNUSED_SERIES = {
 }
 EMPTY_PANELS = {
     ("pti-infrastructure", 17): "no backup runs",
-    ("pti-infrastructure", 20): "no audit runs",
+    ("pti-infrastructure", 21): "no audit runs",
 }
 """Panels with a query that returns nothing here."""
 

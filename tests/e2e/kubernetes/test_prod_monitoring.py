@@ -76,11 +76,11 @@ UNUSED_SERIES = {
     "node_vmstat_oom_kill": "the nodes belong to another operator",
     "cnpg_pg_replication_streaming_replicas": "PostgreSQL is one server here",
     "database:backup_age:seconds": "no backup runs",
-    "pti_tenant_audit_findings": "no audit runs",
+    "pti_isolation_audit_findings": "no audit runs",
 }
 EMPTY_PANELS = {
     ("pti-infrastructure", 17): "no backup runs",
-    ("pti-infrastructure", 20): "no audit runs",
+    ("pti-infrastructure", 21): "no audit runs",
 }
 """Panels with a query that returns nothing here."""
 
