@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from operations import configuration
 from testbed import cluster
 from testbed.cluster import access
+from testbed.cluster.access import kubectl_program
 from testbed.cluster.constants import kubernetes_directory
 from testbed.cluster.volumes import DEFAULT_CLASS
 from tests.e2e.kubernetes.configuration import (
@@ -129,6 +131,15 @@ def few_workloads(stack: ClusterStack) -> Iterator[ClusterStack]:
         stack.change(FEW_WORKLOADS)
         stack.up().succeeded()
         yield stack
+
+
+@pytest.fixture(scope="module")
+def operated(few_workloads: ClusterStack) -> Iterator[ClusterStack]:
+    """The shared stack with few workloads, for the command line of `operations`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(configuration, "ROOT", few_workloads.config_file.parent)
+        patch.setenv("PATH", str(kubectl_program().parent), prepend=":")
+        yield few_workloads
 
 
 @pytest.fixture(scope="module")

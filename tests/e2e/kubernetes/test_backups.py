@@ -6,13 +6,11 @@ from __future__ import annotations
 import re
 import threading
 import uuid
-from collections.abc import Iterator
 
 import pytest
 
-from operations import backups, configuration
+from operations import backups
 from operations.project import OperationError
-from testbed.cluster.access import kubectl_program
 from tests.e2e.counted import counted
 from tests.e2e.kubernetes.stack import ClusterStack
 from tests.engine.waiting import until
@@ -23,15 +21,12 @@ TENANT = uuid.uuid4()
 NAME = re.compile(r"^(\d{8}T\d{6}Z)  PostgreSQL", re.MULTILINE)
 
 
-@pytest.fixture(scope="module")
-def operated(few_workloads: ClusterStack) -> Iterator[ClusterStack]:
-    """The shared stack with backups, which aren't due during the tests, for the command line."""
-    few_workloads.change({"backups": {"enabled": True, "schedule": "0 3 29 2 *", "storageGib": 1}})
-    few_workloads.up().succeeded()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(configuration, "ROOT", few_workloads.config_file.parent)
-        patch.setenv("PATH", str(kubectl_program().parent), prepend=":")
-        yield few_workloads
+@pytest.fixture(scope="module", autouse=True)
+def _first_backup(operated: ClusterStack) -> None:
+    """A backup. None is due during the tests."""
+    operated.change({"backups": {"enabled": True, "schedule": "0 3 29 2 *", "storageGib": 1}})
+    operated.up().succeeded()
+    assert backups.backup(operated.name) == 0
 
 
 def test_a_database_gets_the_rows_of_its_backup_back(

@@ -5,30 +5,24 @@ from __future__ import annotations
 import io
 import json
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from components.stores.postgres.tenants import TENANTS_TASK
-from operations import configuration, tenants
+from operations import tenants
 from operations.runtimes import runtime_of
-from testbed.cluster.access import kubectl_program
 from tests.e2e.kubernetes.stack import ClusterStack
 
 LEAVING, STAYING = uuid.uuid4(), uuid.uuid4()
 BOOKINGS = "pti_rdv/"
 
 
-@pytest.fixture(scope="module")
-def operated(few_workloads: ClusterStack) -> Iterator[ClusterStack]:
-    """The shared stack with the task for tenants, which isn't due during the tests, for the command line."""
-    few_workloads.change({"tenants": {"enabled": True, "auditSchedule": "0 3 29 2 *"}})
-    few_workloads.up().succeeded()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(configuration, "ROOT", few_workloads.config_file.parent)
-        patch.setenv("PATH", str(kubectl_program().parent), prepend=":")
-        yield few_workloads
+@pytest.fixture(scope="module", autouse=True)
+def _task(operated: ClusterStack) -> None:
+    """The task, which isn't due during the tests."""
+    operated.change({"tenants": {"enabled": True, "auditSchedule": "0 3 29 2 *"}})
+    operated.up().succeeded()
 
 
 def test_the_audit_finds_nothing_in_the_services_databases(operated: ClusterStack) -> None:
