@@ -330,7 +330,8 @@ serve() {
             [ "$due" = "$waited" ] || log "run of $(timestamp "$due") waits for the run in progress"
             waited=$due
         fi
-        pause $((poll_s - now % poll_s))
+        # The signal may have arrived since the loop began.
+        $stopping || pause $((poll_s - now % poll_s))
     done
     stop_requested
     rm -f "$state_dir/scheduler"

@@ -15,8 +15,8 @@ from pathlib import Path
 
 SCRIPT = Path(__file__).parents[2] / "assets" / "schedule" / "scheduler.sh"
 
-WAIT_S = 20.0
-"""Seconds that a test waits for a line of a log."""
+WAIT_S = 60.0
+"""Seconds that a test waits for a line of a log, or for the end of a process."""
 
 # Functions, because BusyBox prefers its own commands to those on PATH.
 CLOCK = """
@@ -30,6 +30,9 @@ date() {{
 
 FAST_POLLS = "sleep() { command sleep 0.1; }"
 """Replaces the pauses of 30 s between two polls of the clock, and of 1 s between two polls of a run."""
+
+ENDLESS_PAUSES = "sleep() { command sleep 3600; }"
+"""Replaces the pauses by one that only a signal ends."""
 
 SHELLS: Mapping[str, list[str]] = {"sh": ["sh"]} | ({"busybox": ["busybox", "sh"]} if shutil.which("busybox") else {})
 """Shells that execute the script: Debian's and, if it is installed, BusyBox's with its own commands."""
@@ -52,7 +55,7 @@ class Scheduler:
         self._log.touch()
         self._polls = directory / "polls"
         self._polls.touch()
-        self.has_fast_polls = True
+        self.pauses = FAST_POLLS
         self.set_offset(0)
 
     def configure(
@@ -148,6 +151,10 @@ class Scheduler:
                 continue
         return found
 
+    def wait_for_the_end_of_all_processes(self) -> None:
+        """Wait until the task has no process. One that is killed exists for a moment."""
+        wait_until(lambda: self.task_processes() == [], lambda: f"{self.task_processes()} still run")
+
     def kill_task(self) -> None:
         """Kill the processes of the task."""
         for process in self.task_processes():
@@ -165,7 +172,7 @@ class Scheduler:
 
     def _command(self, *arguments: str) -> list[str]:
         clock = CLOCK.format(offset=self._offset, polls=self._polls)
-        functions = clock + (FAST_POLLS if self.has_fast_polls else "")
+        functions = clock + self.pauses
         # The script finds `task.sh` next to its own name.
         return [*self._shell, "-c", f"{functions}\n. {SCRIPT}", str(self.directory / SCRIPT.name), *arguments]
 
