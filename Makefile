@@ -4,7 +4,7 @@ STACK ?= dev
 run = .venv/bin/python -m operations
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test setup up preview status logs backup backups restore env beside take-over destroy wipe render documents lint kong-check
+.PHONY: help dev test setup up preview status doctor logs backup backups restore env beside take-over destroy wipe render documents lint kong-check
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]*:.*## / {printf "%-12s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ preview: ## show what a new stack would create, without secrets or cluster: make
 
 status: ## show the stack's containers or pods: make status STACK=dev
 	@$(run) status --stack $(STACK)
+
+doctor: ## find out what is wrong with a stack, and what to do: make doctor STACK=dev
+	@$(run) doctor --stack $(STACK)
 
 logs: ## follow the logs of a workload: make logs SERVICE=postgres
 	@$(run) logs --stack $(STACK) --follow $(or $(SERVICE),$(error name one: make logs SERVICE=postgres))

@@ -41,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     helps = {
         "up": "bring the stack up",
         "preview": "show what a new stack would create, without secrets, state or cluster",
+        "doctor": "find out what is wrong with the stack, and what to do",
         "status": "show the stack's containers or pods",
         "logs": "follow the logs of a workload",
         "run": "run a scheduled task now, or another command in its container",
@@ -57,6 +58,12 @@ def _parser() -> argparse.ArgumentParser:
     for name, text in helps.items():
         command = commands.add_parser(name, help=text)
         command.add_argument("--stack", default="dev", help="the stack's name (default: %(default)s)")
+        if name == "doctor":
+            command.epilog = (
+                "Exit codes: 0 if nothing is broken, though there may be warnings; 1 if there is an error; 2 if "
+                "there is none, but a check couldn't run."
+            )
+            command.add_argument("--json", action="store_true", help="print as JSON, with the same exit codes")
         if name == "logs":
             command.add_argument("workload", help="for instance postgres")
             command.add_argument("--follow", action="store_true", help="follow until interrupted")
@@ -129,6 +136,10 @@ def _run(arguments: argparse.Namespace) -> int:
             from operations import stack
 
             return stack.up(arguments.stack)
+        case "doctor":
+            from operations.doctor.run import doctor
+
+            return doctor(arguments.stack, as_json=arguments.json)
         case "status":
             from operations.runtimes import runtime_of
 

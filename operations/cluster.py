@@ -14,11 +14,13 @@ from backends.kubernetes.claims import missing_claim_message, terminating_claim_
 from backends.kubernetes.kubectl import NOT_INSTALLED
 from backends.kubernetes.labels import NAME_LABEL
 from backends.kubernetes.missing_claims import missing_claims, terminating_claims
-from backends.kubernetes.observed import OPERATOR_SELECTORS, PLATFORM_SELECTOR
+from backends.kubernetes.observed import OPERATOR_SELECTORS, PLATFORM_SELECTOR, SELECTORS
 from backends.kubernetes.ownership import foreign_owner
 from backends.kubernetes.postgres_cluster import KIND
 from backends.kubernetes.rollout_status import rollout
+from operations import cluster_diagnosis
 from operations.configuration import read_configuration
+from operations.doctor.finding import ClockOffset, Finding, Instance
 from operations.job_run import JobRun
 from operations.project import OperationError
 from operations.runtimes import no_such_task
@@ -91,6 +93,32 @@ def unready_workloads(stack: str) -> list[str]:
         if state and not state.is_done:
             found.append("\n    ".join([f"{name}: {state.summary}", *map(str, state.all_problems({}))]))
     return found
+
+
+def workload_findings(stack: str, recorded: Sequence[Mapping[str, Any]]) -> list[Finding]:
+    """Return what is wrong with the stack's pods: see `cluster_diagnosis`."""
+    return cluster_diagnosis.findings(_cluster(stack), stack, recorded, _selectors(stack))
+
+
+def instances(stack: str) -> list[Instance]:
+    """Return the running pods of the stack that aren't Jobs', with their claims."""
+    return cluster_diagnosis.instances(_cluster(stack), _selectors(stack))
+
+
+def execute(stack: str, instance: Instance, command: Sequence[str]) -> str:
+    """Return the output of a command in a pod."""
+    return cluster_diagnosis.execute(_cluster(stack), instance, command)
+
+
+def taken_ports(stack: str, ports: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
+    """Return an empty list: a cluster binds no host ports."""
+    del stack, ports
+    return []
+
+
+def clock_offset(stack: str) -> ClockOffset:
+    """Return the offset of the API server's clock."""
+    return cluster_diagnosis.clock_offset(_cluster(stack))
 
 
 def show_status(stack: str) -> None:
@@ -182,6 +210,12 @@ def location(stack: str) -> str:
 
 def _cluster(stack: str) -> KubernetesSettings:
     return read_configuration(stack)[0].kubernetes
+
+
+def _selectors(stack: str) -> dict[str, str]:
+    """Map the kinds of the stack's workloads to their selectors."""
+    has_operator = read_configuration(stack)[0].postgres.mode == "cloudnativepg"
+    return {**SELECTORS, **(OPERATOR_SELECTORS[KIND] if has_operator else {})}
 
 
 def _label(pod: Any) -> str:

@@ -22,8 +22,10 @@ from backends.docker.engine import (
     Engine,
     EngineError,
 )
+from operations import container_diagnosis
 from operations.configuration import read_configuration
 from operations.container_repairs import repair
+from operations.doctor.finding import ClockOffset, Finding, Instance
 from operations.project import OperationError
 from operations.runtimes import no_such_task
 
@@ -145,6 +147,33 @@ def unready_workloads(stack: str) -> list[str]:
         for row in status(stack)
         if any(part in row.status for part in UNREADY_STATUSES)
     ]
+
+
+def workload_findings(stack: str, recorded: Sequence[Mapping[str, Any]]) -> list[Finding]:
+    """Return what is wrong with the stack's containers: see `container_diagnosis`."""
+    must_run = [one for one in recorded if str(one["type"]).endswith(":Container") and _must_run(one)]
+    return container_diagnosis.findings(_engine(stack), stack, must_run)
+
+
+def instances(stack: str) -> list[Instance]:
+    """Return the running containers of the stack that aren't tasks, with their persistent volumes."""
+    return container_diagnosis.instances(_engine(stack), stack)
+
+
+def execute(stack: str, instance: Instance, command: Sequence[str]) -> str:
+    """Return the output of a command in a container."""
+    return container_diagnosis.execute(_engine(stack), instance, command)
+
+
+def taken_ports(stack: str, ports: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
+    """Return the host ports that other programs use."""
+    address = str(read_configuration(stack)[0].backend.bind_address)
+    return container_diagnosis.taken(_engine(stack), stack, ports, address)
+
+
+def clock_offset(stack: str) -> ClockOffset:
+    """Return the offset of the engine's clock."""
+    return container_diagnosis.clock_offset(_engine(stack))
 
 
 def show_status(stack: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Protocol, cast
 
 from capabilities import BACKENDS
 from operations.configuration import read_configuration
+from operations.doctor.finding import ClockOffset, Finding, Instance
 from operations.project import OperationError
 
 
@@ -71,6 +72,45 @@ class Runtime(Protocol):
 
         Raises:
             OperationError: there is no such scheduled task, its run doesn't start, or the runtime doesn't respond.
+        """
+
+    def workload_findings(self, stack: str, recorded: Sequence[Mapping[str, Any]]) -> list[Finding]:
+        """Return what is wrong with each workload that is missing, doesn't run or isn't ready.
+
+        Args:
+            stack: its name.
+            recorded: the resources of its state.
+
+        Raises:
+            OperationError: the runtime doesn't respond.
+        """
+
+    def instances(self, stack: str) -> list[Instance]:
+        """Return the running containers of the workloads that run continuously.
+
+        Raises:
+            OperationError: the runtime doesn't respond.
+        """
+
+    def execute(self, stack: str, instance: Instance, command: Sequence[str]) -> str:
+        """Return the output of a command in a running container.
+
+        Raises:
+            CommandFailed: the command fails or takes too long.
+        """
+
+    def taken_ports(self, stack: str, ports: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
+        """Return the host ports, with their configuration keys, that programs other than the stack use.
+
+        Raises:
+            OperationError: the host ports are those of another machine.
+        """
+
+    def clock_offset(self, stack: str) -> ClockOffset:
+        """Return how far the clock of the engine or the API server is ahead of this machine's.
+
+        Raises:
+            OperationError: the runtime doesn't respond.
         """
 
     def destroy_obstacles(self, stack: str, recorded: Sequence[Mapping[str, Any]]) -> list[str]:

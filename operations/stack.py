@@ -110,13 +110,17 @@ def destroy(stack: str) -> int:
     return _run_attached(["destroy", "--stack", stack, "--yes", "--skip-preview", "--suppress-outputs"])
 
 
-def recorded_state(stack: str) -> dict[str, Any]:
+def recorded_state(stack: str, *, show_secrets: bool = False) -> dict[str, Any]:
     """Return the recorded resources, with encrypted secrets; empty if the stack doesn't exist.
+
+    Args:
+        stack: its name.
+        show_secrets: whether to decrypt the secrets.
 
     Raises:
         OperationError: the state can't be read.
     """
-    done = _run_captured(["stack", "export", "--stack", stack])
+    done = _run_captured(["stack", "export", "--stack", stack, *(["--show-secrets"] if show_secrets else [])])
     if "no stack named" in done.stderr:
         return {}
     if done.returncode:

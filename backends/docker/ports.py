@@ -27,10 +27,9 @@ def check(ports: Iterable[tuple[str, int]], *, engine: Engine, stack: str, addre
     if not engine.is_local:
         return
     try:
-        own = engine.published_ports(stack)
+        taken = taken_ports(ports, engine=engine, stack=stack, address=address)
     except EngineError:
         return
-    taken = [(key, port) for key, port in ports if port not in own and is_bound(address, port)]
     if not taken:
         return
     message = "\n".join(
@@ -47,6 +46,16 @@ def check(ports: Iterable[tuple[str, int]], *, engine: Engine, stack: str, addre
     if not pulumi.runtime.is_dry_run():
         raise PortsTaken(message)
     pulumi.log.warn(for_stack(message, stack))
+
+
+def taken_ports(ports: Iterable[tuple[str, int]], *, engine: Engine, stack: str, address: str) -> list[tuple[str, int]]:
+    """Return the ports that other processes use, with their keys. Ports of the stack's own containers don't count.
+
+    Raises:
+        EngineError: the engine doesn't respond.
+    """
+    own = engine.published_ports(stack)
+    return [(key, port) for key, port in ports if port not in own and is_bound(address, port)]
 
 
 def is_bound(address: str, port: int) -> bool:

@@ -1,0 +1,23 @@
+"""Checks that no other program uses the stack's host ports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from operations.doctor.context import Context
+from operations.doctor.finding import Finding
+from settings.base import NAMESPACE
+from settings.ports import published_ports
+
+
+def taken_ports(context: Context) -> Iterator[Finding]:
+    """Yield an error for each host port that another program uses."""
+    for key, port in context.runtime.taken_ports(context.stack, [*published_ports(context.settings)]):
+        other = port + 10_000 if port < 50_000 else port - 10_000
+        yield Finding(
+            "error",
+            f"port {port}",
+            f"Another program uses the host port {port} ({key}).",
+            f"Stop it (sudo lsof -nP -iTCP:{port} -sTCP:LISTEN), or choose another port: "
+            f"pulumi config set --path '{NAMESPACE}:{key}' {other}. Then: make up STACK={context.stack}",
+        )
