@@ -7,13 +7,12 @@ from datetime import UTC, datetime
 from time import time
 from typing import Any
 
-from backends.docker.engine import STACK_LABEL, WORKLOAD_LABEL, Engine, EngineError
+from backends.docker.engine import DATA_LABEL, PERSISTENT, STACK_LABEL, WORKLOAD_LABEL, Engine, EngineError
 from backends.docker.ports import taken_ports
 from backends.docker.readiness import CRASH_LOOP_RESTARTS, STOPPED_STATES
 from operations.doctor.finding import ClockOffset, CommandFailed, Finding, Instance
 from operations.project import OperationError
 
-DATA_LABEL = "pti-calendar.data"
 EXECUTION_TIMEOUT_S = 15
 LOG_LINES = 10
 STOPPED_CODES = (0, 130, 137, 143, 255)
@@ -41,7 +40,7 @@ def findings(engine: Engine, stack: str, must_run: Sequence[Mapping[str, Any]]) 
 
 def instances(engine: Engine, stack: str) -> list[Instance]:
     """Return the running containers that aren't tasks, each with its persistent volumes."""
-    filters = ("--filter", f"label={STACK_LABEL}={stack}", "--filter", f"label={DATA_LABEL}")
+    filters = ("--filter", f"label={STACK_LABEL}={stack}", "--filter", f"label={DATA_LABEL}={PERSISTENT}")
     try:
         data = set(engine.run("volume", "ls", "--quiet", *filters).split())
     except EngineError as error:

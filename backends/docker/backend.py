@@ -23,7 +23,15 @@ from backends.deployment_graph import DeploymentGraph
 from backends.docker import container
 from backends.docker.container import HOST_GATEWAY, ContainerContext, Mount
 from backends.docker.endpoint import EngineEndpoint
-from backends.docker.engine import SCHEDULE_LABEL, STACK_LABEL, WORKLOAD_LABEL, Engine, EngineError
+from backends.docker.engine import (
+    DATA_LABEL,
+    PERSISTENT,
+    SCHEDULE_LABEL,
+    STACK_LABEL,
+    WORKLOAD_LABEL,
+    Engine,
+    EngineError,
+)
 from backends.docker.hooks import Hooks
 from backends.docker.identity import StackIdentity
 from backends.docker.images import Images
@@ -40,7 +48,6 @@ from settings import Settings
 from settings.backend import BackendSettings, ImagesSettings
 from workloads import Endpoint, FileSet, LongRunning, ScheduledTask, Task, Workload, WorkloadError
 
-DATA_LABEL = "pti-calendar.data"
 LOOPBACK = "127.0.0.1"
 
 
@@ -280,7 +287,7 @@ class DockerBackend:
         if not workload.volumes:
             return
         names = {volume.name: self._unique_name("volume", volume.name, workload) for volume in workload.volumes}
-        labels = {**self._labels(workload), DATA_LABEL: "persistent"}
+        labels = {**self._labels(workload), DATA_LABEL: PERSISTENT}
         child = f"{workload.name}-data-settings"
         record = self._records.record_settings(
             child,
@@ -293,7 +300,7 @@ class DockerBackend:
             resource = docker.Volume(
                 volume.name,
                 name=after_records(names[volume.name], record),
-                labels=self._volume_labels(workload, "persistent"),
+                labels=self._volume_labels(workload, PERSISTENT),
                 opts=options.resource_options(
                     provider=self._provider,
                     protect=self._protect,

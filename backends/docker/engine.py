@@ -26,6 +26,9 @@ SCHEDULER_PATH = "/etc/pti-calendar/schedule/scheduler.sh"
 STATE_LABEL = "pti-calendar.state"
 """Id of the Pulumi state that a container belongs to."""
 
+DATA_LABEL, PERSISTENT = "pti-calendar.data", "persistent"
+"""Label of a volume, and its value for a volume with the stack's data; the others contain files of the program."""
+
 CREATOR_LABEL = "pti-calendar.created-by"
 """Names who created that state, on which machine and in which directory."""
 
