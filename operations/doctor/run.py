@@ -107,6 +107,13 @@ def diagnose(stack: str) -> Diagnosis:
             pages = f"docs/runbook.md#{docker}, docs/runbook.md#{cluster}"
             fix = f"Start it, or correct its address: {pages}"
             yield Finding("error", "engine or cluster", reason, fix)
+            return
+        try:
+            runtime.instances(stack)
+        except OperationError as error:
+            problem = f"It responds, but refuses a query: {error}"
+            fix = "Install what is missing, or renew the credentials, then run this again."
+            yield Finding("error", "engine or cluster", problem, fix)
 
     def readable() -> Iterable[Finding]:
         state.update(pulumi_stack.recorded_state(stack))

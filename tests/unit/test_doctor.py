@@ -154,6 +154,20 @@ def test_an_unreachable_engine_hides_what_needs_the_engine(
     assert found["skipped"] == [*run.CHECKS_OF_THE_RUNTIME, *run.CHECKS_OF_THE_STACK]
 
 
+def test_a_cluster_that_refuses_the_credentials_is_the_only_finding(
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(stack: str) -> list[Instance]:
+        raise OperationError("'kubectl get pods' failed:\n  error: You must be logged in to the server")
+
+    monkeypatch.setattr(scenario, "instances", refuse)
+    scenario.offset = ClockOffset(60, 0.5)
+    code, found = report(capsys)
+    assert (code, subjects(found)) == (1, [("error", "engine or cluster")])
+    assert "You must be logged in" in found["findings"][0]["problem"]
+    assert found["skipped"] == [*run.CHECKS_OF_THE_RUNTIME, *run.CHECKS_OF_THE_STACK]
+
+
 def test_an_invalid_configuration_is_a_finding_too(
     scenario: Scenario, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
