@@ -191,6 +191,14 @@ def test_a_stack_that_is_not_up_is_reported_with_the_port_that_would_make_an_upd
     assert found["skipped"] == [*run.CHECKS_OF_THE_STACK]
 
 
+def test_several_taken_ports_are_one_finding(scenario: Scenario, capsys: pytest.CaptureFixture[str]) -> None:
+    scenario.ports = [("redis.port", 6379), ("kafka.port", 9092)]
+    _, found = report(capsys)
+    assert subjects(found) == [("error", "host ports")]
+    assert "6379 (redis.port), 9092 (kafka.port)" in found["findings"][0]["problem"]
+    assert "make beside" in found["findings"][0]["fix"]
+
+
 def test_a_stack_on_another_engine_hides_the_findings_about_this_one(
     scenario: Scenario, capsys: pytest.CaptureFixture[str]
 ) -> None:
