@@ -357,14 +357,30 @@ def test_clients_that_reconnect_at_once_wait_for_a_moment_only(backups: Backups)
     assert max(waited_s) < 4
 
 
+def test_a_backup_has_the_rows_of_a_table_that_a_migration_rewrites(backups: Backups) -> None:
+    """The rewritten table is empty for snapshots that are older than the commit."""
+    with backups.server.connect() as admin, backups.server.connect(RDV) as migration:
+        with migration.transaction():
+            migration.execute("ALTER TABLE patient ALTER born TYPE date USING born + 0")
+            process = backups.start("backup.sh")
+            wait_for(lambda: is_waiting_for_a_lock(admin))
+        output, errors = process.communicate(timeout=DEADLINE_S)
+    assert (process.returncode, errors) == (0, ""), output
+    rows = rows_of(backups, RDV)
+    assert rows[0]
+    assert backups.restore(backups.names()[-1], RDV).status == 0
+    assert rows_of(backups, RDV) == rows
+
+
 @on_the_newest_server
 def test_defaults_of_the_database_and_the_role_do_not_stop_a_backup_or_a_restore(backups: Backups) -> None:
-    """The session that exports the snapshot is idle while pg_dump waits for a lock, longer than its role's default."""
+    """The session that exports the snapshot waits for a lock, and is idle while pg_dump runs, longer than the role's
+    defaults."""
     settings = {"default_transaction_read_only": "on", "idle_session_timeout": "1min"}
     with backups.server.connect() as admin:
         for name, value in settings.items():
             admin.execute(f"ALTER DATABASE {RDV} SET {name} = '{value}'")
-        admin.execute(f"ALTER ROLE {BACKUP} SET idle_in_transaction_session_timeout = '100ms'")
+        admin.execute(f"ALTER ROLE {BACKUP} SET idle_in_transaction_session_timeout = '10ms'")
         admin.execute(f"ALTER ROLE {BACKUP} SET statement_timeout = '1ms'")
         try:
             with backups.server.connect(RDV) as session:
