@@ -3,8 +3,13 @@
 -- scratch (the directory in TENANTS_SCRATCH, because psql replaces no variables in the command of \g).
 --
 -- COPY's CSV format leaves each line as it is, because JSON escapes this quote and this delimiter.
+-- The tables are locked before the snapshot, which would see no row of a table that is rewritten later (see dump.sql).
 SET row_security = off;
+SELECT coalesce(string_agg(source, ', '), '') AS tables, count(*) > 0 AS has_tables FROM tenancy.sources() \gset
 BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY;
+\if :has_tables
+    LOCK TABLE :tables IN ACCESS SHARE MODE;
+\endif
 \set script :scratch '/script.sql'
 
 SELECT json_build_object('database', current_database(), 'time', to_char(now() AT TIME ZONE 'UTC',

@@ -12,7 +12,7 @@ import signal
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -343,6 +343,32 @@ def test_an_export_sees_one_snapshot(
         _, errors = run.communicate(timeout=DEADLINE_S)
     assert (run.returncode, errors) == (0, "")
     assert [one["rows"] for one in Export(directory).manifest["tables_not_exported"]] == [1, 1]
+
+
+@on_the_newest_server
+def test_a_migration_can_not_rewrite_a_table_during_an_export(
+    script: TenantScript, databases: Sequence[str], admins: Mapping[str, Session], tenants: Sequence[str]
+) -> None:
+    """The rewritten table would be empty for the export's snapshot."""
+    directory = script.task.scratch / f"export-{next(RUN)}"
+    tools = script.task.scratch / f"tools-{next(RUN)}"
+    tools.mkdir()
+    give_to_unprivileged_user(tools)
+    (tools / "tee").write_text(
+        f'#!/bin/sh\n: >"$0.began"\nuntil [ -e "$0.released" ]; do sleep 0.02; done\n{shutil.which("tee")} "$@"\n'
+    )
+    (tools / "tee").chmod(0o755)
+    script.environment["PATH"] = f"{tools}:{script.task.server.programs.bin}:{os.environ['PATH']}"
+    run = script.start("export", tenants[0], str(directory))
+    wait_until((tools / "tee.began").exists)
+    server = script.task.server
+    with server.connect(databases[0], options="-c lock_timeout=100ms") as migration, suppress(psycopg.Error):
+        migration.execute("ALTER TABLE person ALTER name TYPE text USING name || '!'")
+    (tools / "tee.released").touch()
+    _, errors = run.communicate(timeout=DEADLINE_S)
+    assert (run.returncode, errors) == (0, "")
+    expected = physical_rows(admins[databases[0]], tenants[0])["public.person"]
+    assert len(Export(directory).rows(f"{databases[0]}/public.person.jsonl")) == len(expected) > 0
 
 
 @on_the_newest_server
