@@ -6,6 +6,7 @@
 -- The tables are locked before the snapshot, which would see no row of a table that is rewritten later (see dump.sql).
 SET row_security = off;
 SELECT coalesce(string_agg(source, ', '), '') AS tables, count(*) > 0 AS has_tables FROM tenancy.sources() \gset
+SELECT 'SET transaction_timeout = 0' WHERE current_setting('server_version_num')::int >= 170000 \gexec
 BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY;
 \if :has_tables
     LOCK TABLE :tables IN ACCESS SHARE MODE;

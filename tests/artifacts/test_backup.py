@@ -377,6 +377,8 @@ def test_defaults_of_the_database_and_the_role_do_not_stop_a_backup_or_a_restore
     """The session that exports the snapshot waits for a lock, and is idle while pg_dump runs, longer than the role's
     defaults."""
     settings = {"default_transaction_read_only": "on", "idle_session_timeout": "1min"}
+    if backups.server.programs.major >= 17:
+        settings["transaction_timeout"] = "1s"
     with backups.server.connect() as admin:
         for name, value in settings.items():
             admin.execute(f"ALTER DATABASE {RDV} SET {name} = '{value}'")
@@ -385,11 +387,13 @@ def test_defaults_of_the_database_and_the_role_do_not_stop_a_backup_or_a_restore
         try:
             with backups.server.connect(RDV) as session:
                 session.execute("SET default_transaction_read_only = off")
+                if "transaction_timeout" in settings:
+                    session.execute("SET transaction_timeout = 0")
                 with session.transaction():
                     session.execute("LOCK TABLE patient")
                     process = backups.start("backup.sh")
                     wait_for(lambda: is_waiting_for_a_lock(admin))
-                    time.sleep(0.3)
+                    time.sleep(1.2)  # Longer than transaction_timeout.
                 output, errors = process.communicate(timeout=DEADLINE_S)
             assert (process.returncode, errors) == (0, ""), output
             before = state(backups, RDV)

@@ -7,6 +7,7 @@
 SELECT coalesce(string_agg(format('ONLY %s', c.oid::regclass), ', '), '') AS tables, count(*) > 0 AS has_tables
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND nspname NOT LIKE 'pg\_%' AND nspname <> 'information_schema' \gset
+SELECT 'SET transaction_timeout = 0' WHERE current_setting('server_version_num')::int >= 170000 \gexec
 BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY;
 SET LOCAL lock_timeout = '5min';
 \if :has_tables
