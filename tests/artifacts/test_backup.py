@@ -30,10 +30,11 @@ from tests.artifacts.postgres_server import (
     DEADLINE_S,
     Installation,
     give_to_unprivileged_user,
+    runnable,
     running_server,
 )
 from tests.artifacts.provisioning_task import BACKUP, dump
-from tests.artifacts.versions import on_the_newest_server
+from tests.artifacts.versions import SERVER_VERSIONS, on_the_newest_server
 from tests.full_run import only_in_full_runs
 
 pytestmark = only_in_full_runs
@@ -404,6 +405,17 @@ def test_defaults_of_the_database_and_the_role_do_not_stop_a_backup_or_a_restore
                 admin.execute(f"ALTER DATABASE {RDV} RESET {name}")
             admin.execute(f"ALTER ROLE {BACKUP} SET idle_in_transaction_session_timeout = '10min'")
             admin.execute(f"ALTER ROLE {BACKUP} RESET statement_timeout")
+
+
+def test_newer_tools_restore_into_an_older_server(backups: Backups) -> None:
+    """pg_restore 17 and newer sets transaction_timeout, which older servers don't know."""
+    newest = SERVER_VERSIONS[-1]
+    assert newest
+    backups.environment["PATH"] = f"{runnable(newest).bin}:{os.environ['PATH']}"
+    before = state(backups, RDV)
+    outcome = backups.restore(backups.back_up(), RDV)
+    assert (outcome.status, outcome.errors) == (0, "")
+    assert state(backups, RDV) == before
 
 
 def is_waiting_for_a_lock(admin: psycopg.Connection[tuple[object, ...]]) -> bool:

@@ -137,17 +137,28 @@ explain() {
 }
 
 # Replace the database's name in the statements about it, because pg_restore only knows the archive's. A line within a
-# string, such as a comment's, stays; a quote in a string is doubled. rename_in_statements OLD NEW
+# string, such as a comment's, stays; a quote in a string is doubled. A server older than 17 has no transaction_timeout.
+# rename_in_statements OLD NEW
 rename_in_statements() {
     awk -v old="DATABASE \"?$1\"? " -v new="DATABASE $2 " '
         quotes % 2 == 0 {
-            if (/^--/ || /^\\connect /) next
+            if (/^--/ || /^\\connect / || /^SET transaction_timeout /) next
             sub(old, new)
         }
         {
             print
             quotes += gsub(/\047/, "")
         }'
+}
+
+# pg_restore 17 and newer sets transaction_timeout. A server older than 17 doesn't know it: this error is ignored, if it
+# is the only one. restore_archive ARCHIVE DATABASE
+restore_archive() {
+    run_psql --command "SELECT '--exit-on-error' WHERE current_setting('server_version_num')::int >= 170000"
+    exit_on_error=$(cat "$scratch/out")
+    pg_restore $exit_on_error --no-password --dbname="$2" "$1" 2>"$scratch/err" && return 0
+    [ -z "$exit_on_error" ] && grep -qx 'Command was: SET transaction_timeout = 0;' "$scratch/err" &&
+        [ "$(tail -n 1 "$scratch/err")" = "pg_restore: warning: errors ignored on restore: 1" ]
 }
 
 # restore_beside DATABASE
@@ -163,7 +174,7 @@ restore_beside() {
         fail "$(cat "$scratch/err")"
     rename_in_statements "$1" "$new" <"$scratch/about.sql" >"$scratch/renamed.sql"
     run_psql --file "$scratch/renamed.sql"
-    pg_restore --exit-on-error --no-password --dbname="$new" "$archive" 2>"$scratch/err" ||
+    restore_archive "$archive" "$new" ||
         fail "$(cat "$scratch/err")
 Nothing has been replaced. If a role is missing: run the provisioning task, or see globals.sql in the backup."
     count_rows "$new"
