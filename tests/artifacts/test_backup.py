@@ -843,6 +843,7 @@ def test_a_missing_role_fails_the_restore_and_replaces_nothing(backups: Backups)
         assert 'role "report" does not exist' in outcome.errors
         assert "globals.sql" in outcome.errors
         assert state(backups, RDV) == before
+        assert backups.run("restore.sh", "--drop-replaced").output == f"database restoring_{RDV}: dropped\n"
         [command] = re.findall("^CREATE ROLE report;$", (backups.directory / name / "globals.sql").read_text(), re.M)
         admin.execute(command)
     assert backups.restore(name, RDV).status == 0

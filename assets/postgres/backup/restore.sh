@@ -181,7 +181,7 @@ Nothing has been replaced. If a role is missing: run the provisioning task, or s
     backed_up_rows "$name" "$1" >"$scratch/backed-up"
     compare_rows "after the restore" >"$scratch/different"
     [ ! -s "$scratch/different" ] || fail "$(cat "$scratch/different")
-Nothing has been replaced; $new stays until the next restore."
+Nothing has been replaced; $new stays until the next restore, or --drop-replaced."
     run_psql --dbname "$new" --command ANALYZE
     printf 'database %s: restored as %s, every table has the rows of the manifest\n' "$1" "$new"
 }
@@ -233,7 +233,8 @@ Nothing has been replaced."
 
 drop_replaced() {
     step="replaced databases"
-    run_psql --command "SELECT datname FROM pg_database WHERE datname ~ '^replaced_\d{14}_' ORDER BY 1"
+    # No restore is running (lock_directory): what it would replace them with is left by one that failed.
+    run_psql --command "SELECT datname FROM pg_database WHERE datname ~ '^(replaced_\d{14}|restoring)_' ORDER BY 1"
     for replaced in $(cat "$scratch/out"); do
         drop_database "$replaced"
         printf 'database %s: dropped\n' "$replaced"
