@@ -623,6 +623,7 @@ def test_a_full_volume_fails_the_backup_and_keeps_the_others(backups: Backups) -
             failures.append(outcome.errors)
             assert outcome.status == 1, outcome
             assert backups.names() == [first]
+            assert backups.remains() == []
             assert backups.run("backups.sh", "verify").status == 0
     assert "KiB are free" in failures[0]
     # The remains of the failed runs don't prevent the next one.

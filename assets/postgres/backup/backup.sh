@@ -202,6 +202,8 @@ while [ -e "$directory/$name" ]; do
 done
 time=$(printf '%s' "$name" | sed 's/\(....\)\(..\)\(..T..\)\(..\)/\1-\2-\3:\4:/')
 new=$directory/incomplete.$name
+# A failed run doesn't leave the volume full.
+trap 'rm -rf "$scratch" "$new"' EXIT
 mkdir "$new"
 
 for database in $databases; do dump_database "$database"; done
