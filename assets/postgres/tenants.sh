@@ -471,7 +471,7 @@ case $operation in
     erase)
         case "$# ${2:-}" in '1 ' | '3 --confirm') ;; *) usage ;; esac
         check_tenant "$1"
-        [ "${3:-$1}" = "$1" ] || fail "--confirm doesn't repeat the tenant. Nothing has been changed."
+        [ $# -eq 1 ] || [ "$3" = "$1" ] || fail "--confirm doesn't repeat the tenant. Nothing has been changed."
         begin
         if [ $# -eq 3 ]; then erase; else count_rows; fi
         ;;

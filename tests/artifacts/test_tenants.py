@@ -482,7 +482,12 @@ def test_an_erasure_without_confirmation_counts_the_rows_and_deletes_none(
     assert sum(int(line.split()[-2]) for line in counted) == expected > 0
     unknown = script.run("erase", str(uuid.uuid4()))
     assert unknown.output.startswith("no database has a row of ")
-    for arguments in ([tenants[0], "--confirm"], [tenants[0], "--confirm", tenants[1]], ["all", "--confirm", "all"]):
+    for arguments in (
+        [tenants[0], "--confirm"],
+        [tenants[0], "--confirm", ""],
+        [tenants[0], "--confirm", tenants[1]],
+        ["all", "--confirm", "all"],
+    ):
         refused = script.run("erase", *arguments)
         assert refused.status == 1
         assert refused.errors
