@@ -371,7 +371,8 @@ erase() {
 
 # --- the list of erased tenants ---
 
-# Print lines `tenant requested verified`, sorted; `-` if not verified. A database without the table is older than it.
+# Collect lines `tenant requested verified` in $scratch/merged, sorted; `-` if not verified. A database without the table
+# is older than it, or not provisioned. In the latter, a table of its owner is no list: the list applies to all databases.
 list_erased() {
     step="list of erased tenants"
     if [ -n "$erased_file" ] && [ -e "$erased_file" ]; then
@@ -392,7 +393,7 @@ SQL
         query "$database" <<'SQL'
 SELECT $$SELECT tenant_id, to_char(requested_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
     coalesce(to_char(verified_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), '-') FROM tenancy.erased$$
-WHERE to_regclass('tenancy.erased') IS NOT NULL \gexec
+FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner WHERE c.oid = to_regclass('tenancy.erased') AND r.rolsuper \gexec
 SQL
         cat "$scratch/out" >>"$scratch/erased"
     done

@@ -687,15 +687,20 @@ def test_the_list_survives_the_loss_of_the_server(
         assert number_of_rows(physical_rows(session, tenants[2])) > 0
 
 
-@on_the_newest_server
-def test_erased_tenants_do_not_come_back_with_a_restore(
-    script: TenantScript, databases: Sequence[str], admins: Mapping[str, Session], tenants: Sequence[str]
-) -> None:
+def backups_of_tenants(script: TenantScript) -> Backups:
+    """Return the backups of the script's databases on a new volume."""
     volume = script.task.home / f"volume-{next(RUN)}"
     volume.mkdir()
     give_to_unprivileged_user(volume)
     shutil.copy(script.task.home / "assets" / "tenants.sh", script.task.home / "assets" / "backup")
-    backups = Backups(script.task, volume / "backups", tuple(databases))
+    return Backups(script.task, volume / "backups", tuple(script.databases))
+
+
+@on_the_newest_server
+def test_erased_tenants_do_not_come_back_with_a_restore(
+    script: TenantScript, databases: Sequence[str], admins: Mapping[str, Session], tenants: Sequence[str]
+) -> None:
+    backups = backups_of_tenants(script)
     before_the_erasure = backups.back_up()
     assert erase(script, tenants[0]).status == 0
     kept = {database: number_of_rows(physical_rows(session, tenants[1])) for database, session in admins.items()}
@@ -710,8 +715,36 @@ def test_erased_tenants_do_not_come_back_with_a_restore(
             assert number_of_rows(physical_rows(session, tenants[0])) == 0
             assert number_of_rows(physical_rows(session, tenants[1])) == kept[database]
             assert session.execute("SELECT tenant_id::text FROM tenancy.erased").fetchall() == [(tenants[0],)]
-    assert (volume / "erased-tenants").read_text().split()[0] == tenants[0]
+    assert (backups.directory.parent / "erased-tenants").read_text().split()[0] == tenants[0]
     assert backups.run("restore.sh", "--drop-replaced").status == 0
+
+
+@contextmanager
+def unprovisioned_database(server: Server, name: str) -> Iterator[Session]:
+    """Create a database that is backed up, because of its owner, but not provisioned. Yield its owner's session."""
+    with server.connect() as admin:
+        admin.execute(f"CREATE ROLE {name}_owner".encode())
+        admin.execute(f"CREATE DATABASE {name} OWNER {name}_owner".encode())
+        admin.execute(f"GRANT CONNECT ON DATABASE {name} TO {BACKUP}".encode())
+        try:
+            with server.connect(name, options=f"-c role={name}_owner") as owner:
+                yield owner
+        finally:
+            for database in (name, f"restoring_{name}"):
+                admin.execute(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)".encode())
+            admin.execute(f"DROP ROLE {name}_owner".encode())
+
+
+@on_the_newest_server
+def test_the_owner_of_an_unprovisioned_database_can_not_add_to_the_list(
+    script: TenantScript, databases: Sequence[str], tenants: Sequence[str]
+) -> None:
+    with unprovisioned_database(script.task.server, "reports") as owner:
+        owner.execute("CREATE SCHEMA tenancy; GRANT USAGE ON SCHEMA tenancy TO PUBLIC")
+        owner.execute("CREATE TABLE tenancy.erased (tenant_id uuid, requested_at timestamptz, verified_at timestamptz)")
+        owner.execute("INSERT INTO tenancy.erased VALUES (%s, now())", [tenants[0]])
+        outcome = script.run("erased")
+    assert (outcome.status, outcome.output) == (0, "")
 
 
 @on_the_newest_server
