@@ -360,6 +360,7 @@ erase() {
     record - $databases
     # Also into the file, before anything is deleted.
     list_erased
+    require_erased_file
     for database in $databases; do delete_rows "$database"; done
     for database in $databases; do verify "$database"; done
     record "$(now)" $databases
@@ -367,6 +368,7 @@ erase() {
     sed 's/.*/database &: not examined, because it belongs to no service/' "$scratch/out"
     printf 'tenant %s: erased, no row is left in the databases:%s\n' "$tenant" "$databases"
     list_erased
+    require_erased_file
 }
 
 # --- the list of erased tenants ---
@@ -402,15 +404,23 @@ SQL
         $1 != tenant { if (tenant) print tenant, requested, verified; tenant = $1; requested = $2; verified = $3; next }
         verified == "-" || ($3 != "-" && $3 < verified) { verified = $3 }
         END { if (tenant) print tenant, requested, verified }' >"$scratch/merged"
-    if [ -n "$erased_file" ]; then
-        cp "$scratch/merged" "$erased_file.new" && sync "$erased_file.new" && mv "$erased_file.new" "$erased_file" ||
-            fail "TENANTS_ERASED_FILE: $erased_file can't be written"
-    fi
+}
+
+write_erased_file() {
+    [ -z "$erased_file" ] || {
+        cp "$scratch/merged" "$erased_file.new" && sync "$erased_file.new" && mv "$erased_file.new" "$erased_file"
+    }
+}
+
+require_erased_file() {
+    write_erased_file || fail "TENANTS_ERASED_FILE: $erased_file can't be written"
 }
 
 # apply_erased DATABASE …
 apply_erased() {
     list_erased
+    # A restore from a full or read-only volume must be possible. The list is also in the databases.
+    write_erased_file || printf '%s was not written; the next backup writes it\n' "$erased_file" >&2
     if [ ! -s "$scratch/merged" ]; then
         printf 'erased tenants: none\n'
         return 0
@@ -480,6 +490,7 @@ case $operation in
         [ $# -eq 0 ] || usage
         begin
         list_erased
+        require_erased_file
         cat "$scratch/merged"
         ;;
     apply-erased)

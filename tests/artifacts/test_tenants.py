@@ -748,6 +748,21 @@ def test_the_owner_of_an_unprovisioned_database_can_not_add_to_the_list(
 
 
 @on_the_newest_server
+def test_a_volume_that_can_not_be_written_does_not_stop_a_restore(
+    script: TenantScript, databases: Sequence[str], admins: Mapping[str, Session], tenants: Sequence[str]
+) -> None:
+    """The list is in the databases too. A backup must write it."""
+    assert erase(script, tenants[0]).status == 0
+    admins[databases[0]].execute("INSERT INTO person VALUES (%s, 'restored')", [tenants[0]])
+    script.environment["TENANTS_ERASED_FILE"] = "/proc/erased-tenants"
+    assert script.run("erased").status == 1
+    outcome = script.run("apply-erased")
+    assert outcome.status == 0, outcome
+    assert "/proc/erased-tenants was not written" in outcome.errors
+    assert number_of_rows(physical_rows(admins[databases[0]], tenants[0])) == 0
+
+
+@on_the_newest_server
 def test_a_damaged_list_is_refused(script: TenantScript, databases: Sequence[str]) -> None:
     file = script.task.scratch / f"erased-{next(RUN)}"
     script.environment["TENANTS_ERASED_FILE"] = str(file)
