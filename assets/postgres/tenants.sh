@@ -416,6 +416,26 @@ require_erased_file() {
     write_erased_file || fail "TENANTS_ERASED_FILE: $erased_file can't be written"
 }
 
+# Collect in `examined` the databases of the services, and others with the functions of the schema tenancy: a backup also
+# contains databases that belong to no service, or no longer. find_examined DATABASE …
+find_examined() {
+    listed=" $databases "
+    examined=""
+    for database in "$@"; do
+        step="functions of $database"
+        query "$database" <<'SQL'
+SELECT 1 FROM pg_proc p JOIN pg_roles r ON r.oid = p.proowner
+WHERE p.oid = to_regprocedure('tenancy.count_rows(uuid[])') AND r.rolsuper;
+SQL
+        case "$listed" in *" ${database#restoring_} "*) echo listed >>"$scratch/out" ;; esac
+        if [ -s "$scratch/out" ]; then
+            examined="$examined $database"
+        else
+            printf 'database %s: not examined, because it belongs to no service\n' "$database"
+        fi
+    done
+}
+
 # apply_erased DATABASE …
 apply_erased() {
     list_erased
@@ -425,9 +445,10 @@ apply_erased() {
         printf 'erased tenants: none\n'
         return 0
     fi
-    databases=$*
+    find_examined "$@"
+    set -- $examined
+    databases=$examined
     check_examined
-    check_erasable "$@"
     cp "$scratch/merged" "$scratch/list"
     for database in "$@"; do
         step="record of the erasures"
@@ -436,7 +457,9 @@ apply_erased() {
         query "$database" --set tenants="{$(cut -d ' ' -f 1 "$scratch/merged" | paste -s -d , -)}" <<'SQL'
 SELECT DISTINCT tenant FROM tenancy.count_rows(:'tenants') WHERE number > 0;
 SQL
-        for tenant in $(cat "$scratch/out"); do
+        found=$(cat "$scratch/out")
+        [ -z "$found" ] || check_erasable "$database"
+        for tenant in $found; do
             check_references "$database"
             delete_rows "$database" >"$scratch/report"
             sed "s/^/tenant $tenant: /" "$scratch/report"

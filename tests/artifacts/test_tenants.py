@@ -736,6 +736,21 @@ def unprovisioned_database(server: Server, name: str) -> Iterator[Session]:
 
 
 @on_the_newest_server
+def test_a_database_of_no_service_can_be_restored_after_an_erasure(
+    script: TenantScript, databases: Sequence[str], admins: Mapping[str, Session], tenants: Sequence[str]
+) -> None:
+    backups = backups_of_tenants(script)
+    with unprovisioned_database(script.task.server, "reports") as owner:
+        name = backups.back_up()
+        owner.close()
+        assert erase(script, tenants[0]).status == 0
+        restored = backups.restore(name, "reports")
+        assert (restored.status, restored.errors) == (0, ""), restored
+        assert "database restoring_reports: not examined, because it belongs to no service\n" in restored.output
+        assert backups.run("restore.sh", "--drop-replaced").status == 0
+
+
+@on_the_newest_server
 def test_the_owner_of_an_unprovisioned_database_can_not_add_to_the_list(
     script: TenantScript, databases: Sequence[str], tenants: Sequence[str]
 ) -> None:
