@@ -46,11 +46,12 @@ CREATE OR REPLACE FUNCTION tenancy.other_sources(OUT source text, OUT name text,
     ORDER BY n.nspname, c.relname
     $$;
 
--- Counts the tenants' rows, also of tables without any. With row_security off, a role whose rows the policies would
+-- Counts the tenants' rows, also of tables without any. Volatile: each query has a snapshot of its own, so that a table that
+-- another session has just rewritten isn't counted as empty. With row_security off, a role whose rows the policies would
 -- filter gets an error instead of a smaller number.
 CREATE OR REPLACE FUNCTION tenancy.count_rows(tenants uuid[], OUT name text, OUT tenant uuid, OUT number bigint)
     RETURNS SETOF record
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET row_security = off AS $$
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET row_security = off AS $$
 DECLARE
     found record;
 BEGIN

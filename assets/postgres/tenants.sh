@@ -358,7 +358,7 @@ erase() {
     for database in $databases; do check_references "$database"; done
     requested=$(now)
     record - $databases
-    # Also into the file, before anything is deleted.
+    # Also into the file, if there is one, before anything is deleted.
     list_erased
     require_erased_file
     for database in $databases; do delete_rows "$database"; done
