@@ -139,6 +139,10 @@ def test_a_controller_without_a_pod_is_an_error(folder: Path) -> None:
     assert "exceeded quota" in found.problem
 
 
+def test_a_job_that_runs_is_not_reported(folder: Path) -> None:
+    assert diagnosis(folder, objects.job(), objects.pod("migrate-1-x", "migrate-1", {"running": {}})) == []
+
+
 def test_a_failed_job_is_reported_with_the_last_lines_of_its_attempt(folder: Path) -> None:
     failed = objects.pod(
         "migrate-1-x", "migrate-1", {"terminated": objects.ended(1, message="no route")}, phase="Failed"
