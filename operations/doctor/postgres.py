@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from operations.doctor.context import Context, NotRunning
-from operations.doctor.finding import CommandFailed, Finding, unchecked
+from operations.doctor.finding import CommandFailed, Finding, Severity, unchecked
 from operations.project import OperationError
 
 WORKLOAD = "postgres"
@@ -80,14 +80,28 @@ def old_backups(context: Context) -> Iterator[Finding]:
         f"Take one now: make backup STACK={context.stack}. It prints why it fails. "
         "The last scheduled run: make status (docs/backups.md)"
     )
-    for database, has_backup, age_s in rows:
-        age_h, is_old = int(age_s) // 3600, int(age_s) > max_age_h * 3600
-        if has_backup == "t" and is_old:
-            problem = f"Its last backup is {age_h} h old; the limit is {max_age_h} h (backups.maxAgeHours)."
-            yield Finding("error", f"backup of {database}", problem, fix)
-        elif has_backup == "f":
-            problem = f"It has no backup, and was created {age_h} h ago."
-            yield Finding("error" if is_old else "warning", f"backup of {database}", problem, fix)
+    ages = {database: (has_backup == "t", int(age_s)) for database, has_backup, age_s in rows}
+    max_age_s = max_age_h * 3600
+    groups: Sequence[tuple[Severity, str, Sequence[str]]] = (
+        (
+            "error",
+            f"The last backup is older than {max_age_h} h (backups.maxAgeHours)",
+            [f"{one} ({age_s // 3600} h)" for one, (found, age_s) in ages.items() if found and age_s > max_age_s],
+        ),
+        (
+            "error",
+            "There is no backup",
+            [one for one, (found, age_s) in ages.items() if not found and age_s > max_age_s],
+        ),
+        (
+            "warning",
+            "There is no backup yet",
+            [one for one, (found, age_s) in ages.items() if not found and age_s <= max_age_s],
+        ),
+    )
+    for severity, problem, databases in groups:
+        if databases:
+            yield Finding(severity, "backups", f"{problem}: {', '.join(databases)}.", fix)
 
 
 def _query(context: Context, query: str) -> list[list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -40,22 +41,23 @@ def context(server: Server, **settings: Any) -> Context:
     return Context("dev", Settings.model_validate(settings), cast(Runtime, LocalRuntime(server)))
 
 
-def of(found: Sequence[Finding], *databases: str) -> list[tuple[str, str]]:
-    """Return severity and subject of the findings about these databases."""
-    return [(one.severity, one.subject) for one in found if one.subject in {f"backup of {name}" for name in databases}]
+def severities(found: Sequence[Finding], database: str) -> list[str]:
+    """Return the severity of each finding that names the database."""
+    return [one.severity for one in found if re.search(rf"\b{database}\b", one.problem)]
 
 
 def test_a_database_is_reported_until_it_has_a_young_backup(task: Task, database: str) -> None:
     task.run()
     backed_up = context(task.server, backups={"enabled": True})
-    assert of([*old_backups(backed_up)], database, "postgres") == [("warning", f"backup of {database}")]
+    assert severities([*old_backups(backed_up)], database) == ["warning"]
+    assert severities([*old_backups(backed_up)], "postgres") == []
 
     with task.server.connect(ADMIN) as session:
-        for hours, expected in ((25, []), (27, [("error", f"backup of {database}")])):
+        for hours, expected in ((25, []), (27, ["error"])):
             moment = datetime.now(UTC) - timedelta(hours=hours)
             session.execute("DELETE FROM backups.last_success WHERE database = %s", (database,))
             session.execute("INSERT INTO backups.last_success VALUES (%s, %s)", (database, moment))
-            assert of([*old_backups(backed_up)], database) == expected
+            assert severities([*old_backups(backed_up)], database) == expected
 
 
 @pytest.mark.parametrize(("limit_reached", "expected"), [(False, []), (True, ["error"])])

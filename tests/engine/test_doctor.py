@@ -97,10 +97,11 @@ def test_databases_without_a_backup_are_named(stores_stack: PulumiStack, report:
     assert report()["findings"] == []
     stores_stack.configure({"backups": {"enabled": True}})
     try:
-        shown = found(report())
+        (shown,) = report()["findings"]
     finally:
         stores_stack.configure({"backups": {"enabled": False}})
-    assert set(shown) >= {("warning", f"backup of {service.database}") for service in SERVICES}
+    assert (shown["severity"], shown["subject"]) == ("warning", "backups")
+    assert all(service.database in shown["problem"] for service in SERVICES)
 
 
 def test_a_stopped_store_is_named_with_the_program_that_took_its_port(

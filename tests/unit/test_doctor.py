@@ -441,9 +441,9 @@ def test_of_a_replicated_server_the_primary_is_asked(scenario: Scenario, capsys:
     ("row", "expected"),
     [
         (f"pti_rdv|t|{26 * 3600}", []),
-        (f"pti_rdv|t|{27 * 3600}", [("error", "backup of pti_rdv")]),
-        ("pti_rdv|f|60", [("warning", "backup of pti_rdv")]),
-        (f"pti_rdv|f|{27 * 3600}", [("error", "backup of pti_rdv")]),
+        (f"pti_rdv|t|{27 * 3600}", [("error", "backups")]),
+        ("pti_rdv|f|60\npti_user|f|60", [("warning", "backups")]),
+        (f"pti_rdv|f|{27 * 3600}", [("error", "backups")]),
     ],
 )
 def test_a_backup_may_be_as_old_as_the_alert_allows(
