@@ -316,6 +316,20 @@ def test_a_backup_is_one_moment_of_each_database(backups: Backups) -> None:
         admin.execute("DROP TABLE debit, credit")
 
 
+def test_a_failed_termination_does_not_hide_the_result_of_the_replacement(backups: Backups) -> None:
+    name = backups.back_up()
+    tools = backups.task.home / "failing-tools"
+    tools.mkdir()
+    tools.chmod(0o755)
+    script = f'#!/bin/sh\ncase "$*" in *replaced=*) exit 2 ;; esac\nexec {backups.server.programs.bin}/psql "$@"\n'
+    (tools / "psql").write_text(script)
+    (tools / "psql").chmod(0o755)
+    backups.environment["PATH"] = f"{tools}:{backups.server.programs.bin}:{os.environ['PATH']}"
+    outcome = backups.restore(name, RDV)
+    assert outcome.status == 0, outcome
+    assert f"database {RDV}: replaced" in outcome.output
+
+
 def test_clients_that_reconnect_at_once_wait_for_a_moment_only(backups: Backups) -> None:
     """A session that begins just before the databases are locked isn't listed yet when the others are terminated. It
     would block the rename, and thereby every client, for the 5 s that PostgreSQL waits for it to end."""

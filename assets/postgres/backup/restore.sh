@@ -221,7 +221,8 @@ SQL
     rounds=0
     until [ -s "$scratch/swapped" ] || [ $rounds -ge 300 ]; do
         rounds=$((rounds + 1))
-        run_psql --set replaced="$replaced" <<'SQL'
+        # If this fails, the swap still ends, and its result counts.
+        psql --no-psqlrc --quiet --no-password --set replaced="$replaced" >/dev/null 2>&1 <<'SQL' || :
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datid = ANY (string_to_array(:'replaced', ' ')::oid[]);
 SQL
         sleep 0.1
