@@ -6,9 +6,11 @@ from __future__ import annotations
 import re
 import threading
 import uuid
+from collections.abc import Iterator
 
 import pytest
 
+from components.stores.postgres.backup import BACKUP_TASK
 from operations import backups
 from operations.project import OperationError
 from tests.e2e.counted import counted
@@ -22,11 +24,13 @@ NAME = re.compile(r"^(\d{8}T\d{6}Z)  PostgreSQL", re.MULTILINE)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _first_backup(operated: ClusterStack) -> None:
-    """A backup. None is due during the tests."""
+def _first_backup(operated: ClusterStack) -> Iterator[None]:
+    """A backup. None is due during the tests, and none is left after them: the stack keeps the claim."""
     operated.change({"backups": {"enabled": True, "schedule": "0 3 29 2 *", "storageGib": 1}})
     operated.up().succeeded()
     assert backups.backup(operated.name) == 0
+    yield
+    operated.kubectl("delete", "persistentvolumeclaim", f"backup-data-{BACKUP_TASK}")
 
 
 def test_a_database_gets_the_rows_of_its_backup_back(
