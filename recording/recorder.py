@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, Generic, TypeVar, TypeVarTuple
@@ -164,12 +164,8 @@ def _record(
     # The root of an earlier run in this context would become the parent of this run's resources.
     runtime_settings.ROOT.set(None)
     results: list[Result] = []
-    with (
-        _without_stack_traces(),
-        _waiting_for_all_outputs(),
-        asyncio.Runner(loop_factory=_LoopWithoutThreads) as runner,
-    ):
-        runner.run(run_in_stack(lambda: results.append(program())))
+    with _without_stack_traces(), _waiting_for_all_outputs(), closing(_LoopWithoutThreads()) as loop:
+        loop.run(run_in_stack(lambda: results.append(program())))
     return Recording(
         result=results[0],
         registrations=monitor.registrations,
@@ -187,6 +183,21 @@ def _record(
 class _LoopWithoutThreads(asyncio.SelectorEventLoop):
     """Answers each registration at once. The SDK waits for the engine's responses in threads; here, switching between
     threads would take a fifth of a run."""
+
+    def run(self, main: Coroutine[Any, Any, None]) -> None:
+        """Run the coroutine.
+
+        `asyncio.run` would also search for unfinished tasks after a success. There are none, and the search takes
+        longer with each former run in the process.
+        """
+        try:
+            self.run_until_complete(main)
+        except BaseException:
+            if unfinished := asyncio.all_tasks(self):
+                for task in unfinished:
+                    task.cancel()
+                self.run_until_complete(asyncio.gather(*unfinished, return_exceptions=True))
+            raise
 
     def run_in_executor(
         self, executor: Executor | None, func: Callable[[*Arguments], Value], *args: *Arguments
