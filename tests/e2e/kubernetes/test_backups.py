@@ -30,7 +30,8 @@ def _first_backup(operated: ClusterStack) -> Iterator[None]:
     operated.up().succeeded()
     assert backups.backup(operated.name) == 0
     yield
-    operated.kubectl("delete", "persistentvolumeclaim", f"backup-data-{BACKUP_TASK}")
+    # A claim stays as long as a pod that has ended uses it.
+    operated.kubectl("delete", "jobs,persistentvolumeclaims", f"--selector=app.kubernetes.io/name={BACKUP_TASK}")
 
 
 def test_a_database_gets_the_rows_of_its_backup_back(
