@@ -18,6 +18,7 @@ from operations.runtimes import Runtime
 from settings import Settings
 from tests.artifacts.postgres_server import ADMIN, Server
 from tests.artifacts.provisioning_task import Task, dump
+from tests.full_run import only_in_full_runs
 
 
 @dataclass
@@ -46,6 +47,7 @@ def severities(found: Sequence[Finding], database: str) -> list[str]:
     return [one.severity for one in found if re.search(rf"\b{database}\b", one.problem)]
 
 
+@only_in_full_runs
 def test_a_database_is_reported_until_it_has_a_young_backup(task: Task, database: str) -> None:
     task.run()
     backed_up = context(task.server, backups={"enabled": True})

@@ -88,6 +88,7 @@ def test_only_the_volume_is_written_to_disk(store: Container) -> None:
     assert calls.read_text().splitlines() == [f"-f {store.data}", f"-f {store.marker}"]
 
 
+@only_in_full_runs
 def test_existing_data_gets_the_current_password(container_with_data: Container) -> None:
     container_with_data.password = "tomorrow's: \\ $1"
     with container_with_data.start_and_connect() as session:

@@ -145,6 +145,7 @@ def test_the_monitor_exists_only_with_a_password(server: Server, installation: I
         admin.execute("DROP ROLE pti_monitor")
 
 
+@only_in_full_runs
 def test_a_restored_dump_of_the_backup_role_keeps_tenants_isolated(
     task: Task, provisioned: Outcome, database: str
 ) -> None:
@@ -443,6 +444,7 @@ def recording_programs(task: Task, log: Path) -> Path:
     return folder
 
 
+@only_in_full_runs
 @on_the_newest_server
 def test_provisioning_never_prompts_for_a_password(task: Task, database: str) -> None:
     run = task.start("script", "--quiet", "--return", "--command", f"sh {task.program}", "/dev/null")

@@ -14,6 +14,7 @@ import pytest
 
 from tests.artifacts.redis_volume import USER, RedisOnVolume, new_ext4, until
 from tests.failures import FailureRecord
+from tests.full_run import only_in_full_runs
 
 MARKER = ".pti-calendar-data"
 StartRedis = Callable[..., RedisOnVolume]
@@ -79,6 +80,7 @@ def test_data_in_the_root_of_the_volume_is_moved_below_it(start_redis: StartRedi
     assert (server.data / "dump.rdb").read_text() == "a snapshot from before"
 
 
+@only_in_full_runs
 def test_an_interrupted_move_continues(start_redis: StartRedis, volume: Path, failure_record: FailureRecord) -> None:
     effect = "nothing: the next start completes it"
     failure_record.begin("A start that moves Redis' data is killed", on="Redis", effect=effect)
@@ -165,6 +167,7 @@ def test_a_snapshot_without_a_log_is_not_ignored(start_redis: StartRedis, volume
     assert (server.data / "dump.rdb").read_text() == "a snapshot"
 
 
+@only_in_full_runs
 def test_leftovers_of_a_killed_rewrite_are_removed(start_redis: StartRedis, volume: Path) -> None:
     server = server_with_data(start_redis, volume)
     for name in ("temp-rewriteaof-bg-17.aof", "temp-23.rdb"):
@@ -173,6 +176,7 @@ def test_leftovers_of_a_killed_rewrite_are_removed(start_redis: StartRedis, volu
     assert {path.name for path in server.data.iterdir()} == {"appendonlydir"}
 
 
+@only_in_full_runs
 def test_a_failed_snapshot_does_not_stop_writes(start_redis: StartRedis, volume: Path) -> None:
     server = start_redis(volume).start()
     (server.data / "dump.rdb").mkdir()
@@ -182,6 +186,7 @@ def test_a_failed_snapshot_does_not_stop_writes(start_redis: StartRedis, volume:
     assert server.command("CONFIG", "GET", "save") == "save "
 
 
+@only_in_full_runs
 def test_a_sigkill_loses_nothing_that_is_in_the_log(
     start_redis: StartRedis, volume: Path, failure_record: FailureRecord
 ) -> None:
@@ -200,6 +205,7 @@ def test_a_sigkill_loses_nothing_that_is_in_the_log(
     failure_record.set_lost("nothing that was in the log: 500 of 500 keys")
 
 
+@only_in_full_runs
 def test_a_recovery_reports_its_progress(start_redis: StartRedis, volume: Path) -> None:
     server = start_redis(volume).start()
     server.command("EVAL", "for key = 1, 20000 do redis.call('set', key, key) end", "0")
@@ -213,6 +219,7 @@ def test_a_recovery_reports_its_progress(start_redis: StartRedis, volume: Path) 
     assert output.endswith(" %\n")
 
 
+@only_in_full_runs
 def test_a_full_disk_refuses_writes_until_there_is_space(failure_record: FailureRecord) -> None:
     effect = "writes are refused while the disk is full; reads keep working"
     failure_record.begin("Redis' disk is full", on="Redis", effect=effect)

@@ -29,7 +29,7 @@ SEED = 20260610
 RUN = "echo run >>runs"
 
 
-@pytest.fixture(params=SHELLS)
+@pytest.fixture(params=[one if one == "sh" else pytest.param(one, marks=only_in_full_runs) for one in SHELLS])
 def scheduler(request: pytest.FixtureRequest, tmp_path: Path) -> Scheduler:
     """A scheduler for 02:30 every day whose clock shows 02:29:30, for each shell."""
     if not shutil.which("flock") or not shutil.which("setsid") or not Path("/proc/uptime").exists():
@@ -160,6 +160,7 @@ class TestMissedRuns:
             scheduler.wait_for_log("run of 2026-06-11T02:30:00Z succeeded")
 
 
+@only_in_full_runs
 class TestClock:
     @pytest.mark.parametrize(("hour", "runs"), [(3, ["run"]), (8, [])], ids=["within the deadline", "beyond it"])
     def test_a_clock_set_forward_leaves_a_missed_run(self, scheduler: Scheduler, hour: int, runs: list[str]) -> None:
@@ -216,6 +217,7 @@ class TestClock:
         assert scheduler.runs == ["run"]
 
 
+@only_in_full_runs
 class TestEnd:
     def test_a_hanging_run_ends_at_its_limit_and_the_next_one_starts(self, scheduler: Scheduler) -> None:
         scheduler.configure("trap '' TERM; echo run >>runs; /bin/sleep 600; /bin/sleep 600", timeout_s=1, grace_s=2)
@@ -274,6 +276,7 @@ class TestEnd:
             assert process.wait(WAIT_S) == 0
 
 
+@only_in_full_runs
 class TestKills:
     def test_a_run_that_a_kill_interrupted_is_reported_and_not_started_again(self, scheduler: Scheduler) -> None:
         scheduler.configure("echo run >>runs; exec /bin/sleep 600")
@@ -401,6 +404,7 @@ class TestRequests:
 
 
 class TestCronExpressions:
+    @only_in_full_runs
     @pytest.mark.parametrize("shell", SHELLS)
     def test_random_expressions_select_the_same_times_as_a_plain_implementation(self, shell: str) -> None:
         cases = list(random_cases(random.Random(SEED)))  # noqa: S311 - no secret

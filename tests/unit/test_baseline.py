@@ -8,6 +8,7 @@ import pytest
 
 from backends.addresses import RECORD_NAME
 from tests import baseline
+from tests.full_run import only_in_full_runs
 from tests.unit.conftest import Deploy
 from tests.unit.test_inventory import CONFIGURATIONS
 
@@ -15,7 +16,13 @@ REMOVED: Mapping[str, set[str]] = {}
 """Addresses of resources removed from the program since the last release, per stack; an update deletes them."""
 
 
-@pytest.mark.parametrize("shape", CONFIGURATIONS)
+QUICK = ("dev", "prod")
+"""The configurations that `make test` checks."""
+
+
+@pytest.mark.parametrize(
+    "shape", [one if one in QUICK else pytest.param(one, marks=only_in_full_runs) for one in CONFIGURATIONS]
+)
 def test_every_resource_of_the_last_release_remains_or_is_listed_as_removed(deploy: Deploy, shape: str) -> None:
     recording = deploy(*CONFIGURATIONS[shape])
     present = {*recording.get("Stash", RECORD_NAME).inputs["input"].values(), f"pulumi:index:Stash::{RECORD_NAME}"}

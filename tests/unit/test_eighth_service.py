@@ -72,6 +72,7 @@ def test_both_backends_deploy_the_eighth_service(program_output: dict[str, Any])
     } <= {*program_output["kubernetes"]}
 
 
+@only_in_full_runs
 def test_the_eighth_service_has_its_own_database_and_roles(program_output: dict[str, Any]) -> None:
     assert program_output["environment"]["DATABASE_NAME"] == "pti_billing"
     assert program_output["environment"]["DATABASE_USER"] == "pti_billing_app"
@@ -79,6 +80,7 @@ def test_the_eighth_service_has_its_own_database_and_roles(program_output: dict[
     assert {"billingAppPassword", "billingMigratorPassword"} <= {*program_output["credentials"]}
 
 
+@only_in_full_runs
 def test_the_eighth_service_has_a_route_an_editor_environment_and_its_keys(program_output: dict[str, Any]) -> None:
     assert "/api/billing/" in program_output["routes"]
     assert program_output["editor"]["DATABASE_NAME"] == "pti_billing"
@@ -86,6 +88,7 @@ def test_the_eighth_service_has_a_route_an_editor_environment_and_its_keys(progr
     assert "billing" in program_output["overrides"]
 
 
+@only_in_full_runs
 def test_the_settings_ask_for_the_connections_of_an_eighth_service(program_output: dict[str, Any]) -> None:
     """The default of `postgres.maxConnections` is enough for the present services only."""
     assert "postgres.maxConnections" in program_output["refused"]

@@ -213,7 +213,6 @@ def test_a_store_is_one_module_one_settings_model_and_one_contract_record(projec
 
 
 @only_in_full_runs
-@only_in_full_runs
 def test_both_backends_deploy_the_fourth_store(program_output: dict[str, Any]) -> None:
     assert "docker:index/container:Container object-storage" in program_output["docker"]
     assert {
@@ -223,6 +222,7 @@ def test_both_backends_deploy_the_fourth_store(program_output: dict[str, Any]) -
     } <= {*program_output["kubernetes"]}
 
 
+@only_in_full_runs
 def test_a_deployed_service_connects_to_the_fourth_store(program_output: dict[str, Any]) -> None:
     deployed = program_output["deployed"]
     assert deployed["environment"]["S3_ENDPOINT"] == "object-storage:9000"
@@ -232,11 +232,13 @@ def test_a_deployed_service_connects_to_the_fourth_store(program_output: dict[st
     assert "object-storage:9000" in deployed["connects_to"]
 
 
+@only_in_full_runs
 def test_a_local_service_connects_to_the_fourth_store(program_output: dict[str, Any]) -> None:
     environment = {name: value for name, value in program_output["editor"].items() if name.startswith("S3_")}
     assert environment == {"S3_ENDPOINT": "127.0.0.1:9000", "S3_ACCESS_KEY": "pti", "S3_SECRET_KEY": "generated"}
 
 
+@only_in_full_runs
 def test_a_managed_fourth_store_requires_its_password_and_runs_no_workload(program_output: dict[str, Any]) -> None:
     outside = program_output["outside"]
     assert "object-storage" not in outside["workloads"]
@@ -246,10 +248,12 @@ def test_a_managed_fourth_store_requires_its_password_and_runs_no_workload(progr
     assert program_output["supplied"] == ["objectStoragePassword"]
 
 
+@only_in_full_runs
 def test_the_network_pool_must_not_contain_an_external_fourth_store(program_output: dict[str, Any]) -> None:
     assert "which contains 10.192.0.5 of objectStorage.host" in program_output["in_pool"]
 
 
+@only_in_full_runs
 def test_outputs_ports_metrics_and_documents_include_the_fourth_store(program_output: dict[str, Any]) -> None:
     assert program_output["outputs"] == {"endpoint": "127.0.0.1:9000", "access_key": "pti"}
     assert program_output["ports"]["objectStorage.port"] == 9000
