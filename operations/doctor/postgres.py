@@ -31,7 +31,7 @@ def connections(context: Context) -> Iterator[Finding]:
     if context.settings.postgres.is_external:
         return
     try:
-        ((used, limit),) = _query(context, CONNECTIONS_QUERY)
+        ((used, limit),) = query(context, CONNECTIONS_QUERY)
     except NotRunning:
         return  # The check of the workloads reports it.
     except CommandFailed as error:
@@ -71,7 +71,7 @@ def old_backups(context: Context) -> Iterator[Finding]:
         return
     max_age_h = context.settings.backups.max_age_hours
     try:
-        rows = _query(context, AGES_QUERY)
+        rows = query(context, AGES_QUERY)
     except OperationError as error:
         fix = f"List the backups: make backups STACK={context.stack}"
         yield unchecked("backups", error, fix, effect_of=WORKLOAD)
@@ -104,7 +104,12 @@ def old_backups(context: Context) -> Iterator[Finding]:
             yield Finding(severity, "backups", f"{problem}: {', '.join(databases)}.", fix)
 
 
-def _query(context: Context, query: str) -> list[list[str]]:
-    """Return the rows of a query of the superuser over the server's Unix socket."""
-    command = ("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", "postgres", "-c", query)
+def query(context: Context, statement: str, *, database: str = "postgres") -> list[list[str]]:
+    """Return the rows of a query of the superuser over the server's Unix socket.
+
+    Raises:
+        NotRunning: the server isn't running.
+        CommandFailed: it refuses the connection or the query.
+    """
+    command = ("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database, "-c", statement)
     return [line.split("|") for line in context.execute(WORKLOAD, *command).splitlines() if "|" in line]

@@ -13,6 +13,7 @@ from typing import Any
 
 from operations import stack as pulumi_stack
 from operations.configuration import read_configuration
+from operations.doctor.alerts import firing_alerts
 from operations.doctor.certificate import ending_certificate
 from operations.doctor.clock import clock_skew
 from operations.doctor.context import Context
@@ -22,6 +23,7 @@ from operations.doctor.masking import masked, secret_texts
 from operations.doctor.ports import taken_ports
 from operations.doctor.postgres import connections, old_backups
 from operations.doctor.state import interrupted_updates, missing_stack
+from operations.doctor.wal import wal_backlog
 from operations.doctor.workloads import unready_workloads
 from operations.project import OperationError
 from operations.runtimes import runtime_of
@@ -47,8 +49,10 @@ CHECKS_OF_THE_STACK: Mapping[str, ContextCheck] = {
     "disks": full_disks,
     "workloads": unready_workloads,
     "PostgreSQL": connections,
+    "WAL": wal_backlog,
     "backups": old_backups,
     "certificate": ending_certificate,
+    "alerts": firing_alerts,
 }
 """Checks that need the running stack."""
 

@@ -14,9 +14,10 @@ import pytest
 from operations.doctor.context import Context
 from operations.doctor.finding import Finding, Instance
 from operations.doctor.postgres import connections, old_backups
+from operations.doctor.wal import wal_backlog
 from operations.runtimes import Runtime
 from settings import Settings
-from tests.artifacts.postgres_server import ADMIN, Server
+from tests.artifacts.postgres_server import ADMIN, Installation, Server, running_server
 from tests.artifacts.provisioning_task import Task, dump
 from tests.full_run import only_in_full_runs
 
@@ -70,3 +71,29 @@ def test_used_connections_are_counted(server: Server, limit_reached: bool, expec
         for _ in range(row[0] - 3 if limit_reached else 1):
             open_sessions.enter_context(server.connect())
         assert [one.severity for one in connections(context(server))] == expected
+
+
+def test_a_replication_slot_without_a_receiver_is_reported(server: Server) -> None:
+    with server.connect() as session:
+        assert [*wal_backlog(context(server))] == []
+        session.execute("SELECT pg_create_physical_replication_slot('archive', true)")
+        try:
+            (found,) = wal_backlog(context(server))
+        finally:
+            session.execute("SELECT pg_drop_replication_slot('archive')")
+    assert (found.severity, found.subject) == ("warning", "replication slot archive")
+    assert "no receiver" in found.problem
+
+
+@only_in_full_runs
+def test_a_lost_replication_slot_is_an_error(installation: Installation) -> None:
+    with running_server(installation) as server, server.connect() as session:
+        session.execute("SELECT pg_create_physical_replication_slot('archive', true)")
+        session.execute("ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'")
+        session.execute("ALTER SYSTEM SET max_wal_size = '32MB'")
+        session.execute("SELECT pg_reload_conf()")
+        for _ in range(4):
+            session.execute("SELECT pg_logical_emit_message(false, 'test', 'x'), pg_switch_wal()")
+        session.execute("CHECKPOINT")
+        (found,) = wal_backlog(context(server))
+    assert (found.severity, found.subject) == ("error", "replication slot archive")
