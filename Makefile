@@ -63,7 +63,7 @@ take-over: ## remove the containers of another state's stack of this name; data 
 destroy: ## destroy a stack and keep its data, after a typed confirmation: make destroy STACK=dev
 	@$(if $(filter file,$(origin STACK)),$(error name the stack: make destroy STACK=dev))$(run) destroy --stack $(STACK)
 
-wipe: ## destroy a stack and DELETE its data, after a typed confirmation: make wipe STACK=dev
+wipe: ## destroy a stack and DELETE its data except for backups, after a typed confirmation: make wipe STACK=dev
 	@$(if $(filter file,$(origin STACK)),$(error name the stack: make wipe STACK=dev))$(run) wipe --stack $(STACK)
 
 render: ## write a stack as a Compose file, or as Kubernetes manifests, into rendered/: make render STACK=prod

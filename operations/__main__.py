@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         "beside": "write the configuration of a second stack like dev, on free ports",
         "take-over": "remove the containers of another state's stack with this name, after a typed confirmation",
         "destroy": "destroy the stack and keep its data, after a typed confirmation",
-        "wipe": "take the stack down and delete its data, after a typed confirmation",
+        "wipe": "destroy the stack and delete its data except for the backups, after a typed confirmation",
         "render": "write the stack as a Compose file or as Kubernetes manifests, without Pulumi and without Docker",
     }
     for name, text in helps.items():
@@ -89,6 +89,11 @@ def _parser() -> argparse.ArgumentParser:
             how.add_argument(
                 "--rehearse", action="store_true", help="restore beside the databases, compare, drop again"
             )
+        if name == "wipe":
+            command.add_argument(
+                "--no-last-backup", action="store_true", help="don't offer a backup of the data that is deleted"
+            )
+            command.add_argument("--delete-backups", action="store_true", help="delete the backups too")
         if name == "beside":
             command.add_argument("--like", dest="model", default="dev", help="the first stack (default: %(default)s)")
         if name == "env":
@@ -193,7 +198,11 @@ def _run(arguments: argparse.Namespace) -> int:
         case "wipe":
             from operations.wipe import wipe
 
-            return wipe(arguments.stack)
+            return wipe(
+                arguments.stack,
+                take_last_backup=not arguments.no_last_backup,
+                delete_backups=arguments.delete_backups,
+            )
         case "preview":
             from operations.preview import preview
 

@@ -17,13 +17,14 @@ from backends.kubernetes.missing_claims import missing_claims, terminating_claim
 from backends.kubernetes.observed import OPERATOR_SELECTORS, PLATFORM_SELECTOR, SELECTORS
 from backends.kubernetes.ownership import foreign_owner
 from backends.kubernetes.postgres_cluster import KIND
+from backends.kubernetes.postgres_cluster import RESOURCE as CLUSTER_RESOURCE
 from backends.kubernetes.rollout_status import rollout
 from operations import cluster_diagnosis
 from operations.configuration import read_configuration
 from operations.doctor.finding import ClockOffset, Finding, Instance
 from operations.job_run import JobRun
 from operations.project import OperationError
-from operations.runtimes import no_such_task
+from operations.runtimes import RetainedData, no_such_task
 from settings.backend import KubernetesSettings
 
 REQUEST_TIMEOUT_S = 30
@@ -37,6 +38,9 @@ LONG_RUNNING_KINDS = ("Deployment", "StatefulSet", KIND)
 """Kinds whose pods must stay ready."""
 
 STATUS_KINDS = "pods,cronjobs,services,ingresses,horizontalpodautoscalers,persistentvolumeclaims"
+LEFTOVER_KINDS = "jobs,networkpolicies,secrets,configmaps"
+"""Kinds without data that may remain after a destroy: a retained policy, and objects that a lost state has created."""
+
 MAX_LOG_PODS = 100
 """Maximum number of pods of one workload whose logs are followed: as many as the settings allow."""
 
@@ -183,23 +187,43 @@ def destroy_obstacles(stack: str, recorded: Sequence[Mapping[str, Any]]) -> list
     ]
 
 
-def retained_data(stack: str) -> list[str]:
-    """Return the namespace and its claims. Whether a deleted claim's disk is kept depends on its storage class."""
-    cluster = _cluster(stack)
-    claims = _kubectl(cluster, "get", "persistentvolumeclaims", "--output", "name").split()
-    return [f"namespace/{cluster.namespace}, with everything in it", *claims]
+def retained_data(stack: str) -> list[RetainedData]:
+    """Return the namespace's claims. Whether a deleted claim's disk is kept depends on its storage class."""
+    listed = _kubectl(_cluster(stack), "get", "persistentvolumeclaims", "--output", "json")
+    return [
+        RetainedData(f"persistentvolumeclaim/{claim['metadata']['name']}", _workload(claim))
+        for claim in json.loads(listed)["items"]
+    ]
 
 
-def delete_data(stack: str) -> None:
-    """Delete the namespace with its claims and everything else in it.
+def deletion_plan(stack: str, kept: Sequence[RetainedData]) -> list[str]:
+    """Return the claims that aren't kept, and the namespace if none is."""
+    claims = [one.name for one in retained_data(stack) if one not in kept]
+    return claims if kept else [f"namespace/{_cluster(stack).namespace}, with everything in it", *claims]
+
+
+def delete_data(stack: str, kept: Sequence[RetainedData]) -> None:
+    """Delete the namespace with everything in it; if something is kept, only the stack's objects except for that.
 
     Raises:
         OperationError: not everything was deleted.
     """
     cluster = _cluster(stack)
-    command = _command(cluster, "delete", "namespace", cluster.namespace, "--ignore-not-found")
+    if not kept:
+        _delete(cluster, "namespace", cluster.namespace)
+        return
+    if read_configuration(stack)[0].postgres.mode == "cloudnativepg":
+        # Its claims are deleted with it.
+        _delete(cluster, CLUSTER_RESOURCE, "--selector", PLATFORM_SELECTOR, "--cascade=foreground")
+    _delete(cluster, LEFTOVER_KINDS, "--selector", PLATFORM_SELECTOR)
+    if claims := [one.name for one in retained_data(stack) if one not in kept]:
+        _delete(cluster, *claims)
+
+
+def _delete(cluster: KubernetesSettings, *what: str) -> None:
+    command = _command(cluster, "delete", *what, "--ignore-not-found")
     if code := subprocess.run(command).returncode:
-        raise OperationError(f"The namespace was not deleted (exit code {code}). Run again: {' '.join(command)}")
+        raise OperationError(f"Not everything was deleted (exit code {code}). Run again: {' '.join(command)}")
 
 
 def location(stack: str) -> str:

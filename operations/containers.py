@@ -13,6 +13,8 @@ from typing import Any
 
 from backends.docker.engine import (
     CREATOR_LABEL,
+    DATA_LABEL,
+    FILES,
     IDENTITY_RECORD,
     SCHEDULE_LABEL,
     SCHEDULER_PATH,
@@ -27,7 +29,7 @@ from operations.configuration import read_configuration
 from operations.container_repairs import repair
 from operations.doctor.finding import ClockOffset, Finding, Instance
 from operations.project import OperationError
-from operations.runtimes import no_such_task
+from operations.runtimes import RetainedData, no_such_task
 
 RUNNING_STATES = ("running", "restarting")
 """States of a running container, including those that the engine recovers from by itself."""
@@ -289,14 +291,25 @@ def _remove_all(stack: str, command: Sequence[str], remaining: Callable[[], list
             former = found
 
 
-def retained_data(stack: str) -> list[str]:
-    """Return the names of the stack's volumes."""
-    return volumes(stack)
+def retained_data(stack: str) -> list[RetainedData]:
+    """Return the stack's volumes with data. One that an operator has created may have the stack's label only."""
+    columns = ",".join(["{{json .Name}}", _label_column(WORKLOAD_LABEL), _label_column(DATA_LABEL)])
+    listed = _docker(
+        stack, "volume", "ls", "--filter", f"label={STACK_LABEL}={stack}", "--format", f"[{columns}]"
+    ).splitlines()
+    rows = sorted(json.loads(line) for line in listed)
+    return [RetainedData(name, workload) for name, workload, data in rows if data != FILES]
 
 
-def delete_data(stack: str) -> None:
+def deletion_plan(stack: str, kept: Sequence[RetainedData]) -> list[str]:
+    """Return the names of the volumes with data that aren't kept."""
+    return [one.name for one in retained_data(stack) if one not in kept]
+
+
+def delete_data(stack: str, kept: Sequence[RetainedData]) -> None:
     """Delete the remaining volumes; `destroy` already deleted those with files."""
-    if remaining := volumes(stack):
+    kept_names = {one.name for one in kept}
+    if remaining := [name for name in volumes(stack) if name not in kept_names]:
         remove_volumes(stack, remaining)
 
 

@@ -25,9 +25,17 @@ def destroy(name: str) -> int:
     if not state.get("resources"):
         raise OperationError(f"Stack '{name}' isn't up.")
     require_destroyable(name, state)
-    print(f"This destroys stack '{name}' {runtime_of(name).location(name)}; its data stays.")
+    runtime = runtime_of(name)
+    print(f"This destroys stack '{name}' {runtime.location(name)}; its data stays.")
     require_typed_name(name)
-    return stack.destroy(name)
+    if code := stack.destroy(name):
+        return code
+    if kept := runtime.retained_data(name):
+        print(f"The data of stack '{name}' stays {runtime.location(name)}:")
+        for one in kept:
+            print(f"  {one.name}")
+        print(f"To continue with it: make up STACK={name}. To delete it: make wipe STACK={name}")
+    return 0
 
 
 def require_destroyable(name: str, state: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol, cast
 
@@ -10,6 +11,15 @@ from capabilities import BACKENDS
 from operations.configuration import read_configuration
 from operations.doctor.finding import ClockOffset, Finding, Instance
 from operations.project import OperationError
+
+
+@dataclass(frozen=True)
+class RetainedData:
+    """A volume or a claim that outlives the stack."""
+
+    name: str
+    workload: str
+    """The workload that it belongs to; empty if unknown."""
 
 
 class Runtime(Protocol):
@@ -121,11 +131,18 @@ class Runtime(Protocol):
             recorded: the resources of its state.
         """
 
-    def retained_data(self, stack: str) -> list[str]:
-        """Return the names of what `pulumi destroy` retains."""
+    def retained_data(self, stack: str) -> list[RetainedData]:
+        """Return the volumes or claims that `pulumi destroy` retains."""
 
-    def delete_data(self, stack: str) -> None:
-        """Delete the retained data permanently."""
+    def deletion_plan(self, stack: str, kept: Sequence[RetainedData]) -> list[str]:
+        """Return what `delete_data` deletes, one line each."""
+
+    def delete_data(self, stack: str, kept: Sequence[RetainedData]) -> None:
+        """Delete the retained data of a destroyed stack permanently, except for `kept`.
+
+        Raises:
+            OperationError: not everything was deleted.
+        """
 
     def location(self, stack: str) -> str:
         """Describe the stack's location, as part of a sentence.

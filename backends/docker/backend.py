@@ -25,6 +25,7 @@ from backends.docker.container import HOST_GATEWAY, ContainerContext, Mount
 from backends.docker.endpoint import EngineEndpoint
 from backends.docker.engine import (
     DATA_LABEL,
+    FILES,
     PERSISTENT,
     SCHEDULE_LABEL,
     STACK_LABEL,
@@ -324,7 +325,7 @@ class DockerBackend:
         volume = docker.Volume(
             child,
             name=self._unique_name("volume", f"{child}-{names}", workload),
-            labels=self._volume_labels(workload, "files"),
+            labels=self._volume_labels(workload, FILES),
             opts=options.resource_options(
                 provider=self._provider,
                 hooks=pulumi.ResourceHookBinding(before_create=[self._ownership.before_create]),

@@ -26,7 +26,7 @@ SCHEDULER_PATH = "/etc/pti-calendar/schedule/scheduler.sh"
 STATE_LABEL = "pti-calendar.state"
 """Id of the Pulumi state that a container belongs to."""
 
-DATA_LABEL, PERSISTENT = "pti-calendar.data", "persistent"
+DATA_LABEL, PERSISTENT, FILES = "pti-calendar.data", "persistent", "files"
 """Label of a volume, and its value for a volume with the stack's data; the others contain files of the program."""
 
 CREATOR_LABEL = "pti-calendar.created-by"

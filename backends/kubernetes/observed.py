@@ -22,7 +22,7 @@ SELECTORS: Mapping[str, str] = {
 
 OPERATOR_SELECTORS: Mapping[str, Mapping[str, str]] = {
     postgres_cluster.KIND: {
-        "clusters.postgresql.cnpg.io": PLATFORM_SELECTOR,
+        postgres_cluster.RESOURCE: PLATFORM_SELECTOR,
         # An operator's pods only have the operator's labels.
         "jobs,pods,persistentvolumeclaims": postgres_cluster.CLUSTER_LABEL,
     }

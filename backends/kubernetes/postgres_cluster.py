@@ -14,7 +14,7 @@ from settings.backend import DnsSettings
 from workloads import METRICS_PORT, Endpoint, PostgresCluster
 
 COMPONENT = "postgres-cluster"
-KIND = "Cluster"
+KIND, RESOURCE = "Cluster", "clusters.postgresql.cnpg.io"
 CLUSTER_LABEL = "cnpg.io/cluster"
 """Label of everything that the operator creates for a cluster; its value is the cluster's name."""
 

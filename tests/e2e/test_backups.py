@@ -59,10 +59,29 @@ def test_a_database_gets_the_rows_of_its_backup_back(person: Person, failure_rec
     failure_record.set_lost("what was written after the backup")
 
     assert "replaced_" in person.operates("restore", "--drop-replaced", typed=f"{person.stack}\n").succeeded().output
-    person.operates("destroy", typed=f"{person.stack}\n").succeeded()
+    destroyed = person.operates("destroy", typed=f"{person.stack}\n").succeeded().output
+    assert f"  pti-postgres-data-{person.stack}\n" in destroyed
     person.operates("up").succeeded()
     assert name in person.operates("backups", "list").succeeded().output
     assert (rows(person, DATABASE), rows(person, OTHER)) == (["old"], ["newer", "old"])
+
+
+def test_a_wipe_takes_a_last_backup_that_brings_the_rows_back(person: Person, failure_record: FailureRecord) -> None:
+    effect = "the backups stay: the next `up` and a restore bring the rows of the last one back"
+    failure_record.begin("The stack is wiped by mistake", on="Docker", effect=effect)
+    write(person, DATABASE, "last")
+    wiped = person.operates("wipe", typed=f"\n{person.stack}\n").succeeded().output
+    assert "complete" in wiped
+    assert docker_engine.persistent_volumes(person.stack) == {f"pti-backup-data-{person.stack}"}
+    with failure_record.measure_recovery():
+        person.operates("up").succeeded()
+        [name] = re.findall(r"^(\d{8}T\d{6}Z)  PostgreSQL", person.operates("backups", "list").succeeded().output, re.M)
+        person.operates("restore", "--all", "--from", name, "--yes").succeeded()
+    assert rows(person, DATABASE) == ["last"]
+    failure_record.set_lost("what Redis and Kafka contained")
+
+    person.operates("wipe", "--delete-backups", typed=f"{person.stack}\n").succeeded()
+    assert docker_engine.volumes(person.stack) == []
 
 
 def write(person: Person, database: str, mark: str) -> None:

@@ -13,6 +13,7 @@ from backends.kubernetes.claims import MISSING_CLAIM_CLASS
 from backends.kubernetes.labels import INSTANCE_LABEL, PART_OF_LABEL, PLATFORM
 from operations import cluster, containers, stack
 from operations.configuration import read_configuration
+from operations.destroy import destroy
 from operations.project import OperationError
 from operations.runtimes import runtime_of
 from operations.wipe import wipe
@@ -25,7 +26,6 @@ case " $* " in
     *" --output json "*) cat "{notes}/pods.json" ;;
     *" get namespace "*) cat "{notes}/namespace" ;;
     *" --output wide "*) cat "{notes}/table" ;;
-    *" --output name "*) echo persistentvolumeclaim/redis-data-redis-0 ;;
 esac
 """
 
@@ -113,7 +113,7 @@ def test_every_command_names_the_cluster_and_the_namespace_of_the_configuration(
     assert settings.kubeconfig == "~/.kube/config"
     cluster.show_status("prod")
     cluster.follow_logs("prod", "rdv", follow=False)
-    cluster.delete_data("prod")
+    cluster.delete_data("prod", [])
     named = f"--kubeconfig /home/somebody/.kube/config --context {settings.context} --namespace {settings.namespace} "
     assert len(commands(notes)) == 5
     assert [line for line in commands(notes) if not line.startswith(named)] == []
@@ -151,11 +151,10 @@ def test_kubectls_error_is_shown_with_its_command(notes: Path) -> None:
 
 
 def test_wipe_changes_nothing_unless_the_name_is_typed(notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stack, "recorded_state", lambda _: {"resources": []})
-    monkeypatch.setattr("builtins.input", lambda _: "dev")
+    wipes(monkeypatch, "dev")
     with pytest.raises(OperationError, match="Not confirmed"):
         wipe("prod")
-    assert [line for line in commands(notes) if "delete" in line] == []
+    assert deletions(notes) == []
 
 
 @pytest.mark.parametrize(
@@ -191,23 +190,84 @@ def test_wipe_changes_nothing_if_the_state_cannot_be_read(notes: Path, monkeypat
     assert not (notes / "commands").exists()
 
 
+def wipes(monkeypatch: pytest.MonkeyPatch, *answers: str, resources: tuple[dict[str, Any], ...] = ()) -> None:
+    """Prepare a wipe of prod: what its state records, and what is typed."""
+    given = [*answers]
+    monkeypatch.setattr("builtins.input", lambda _: given.pop(0))
+    monkeypatch.setattr(stack, "recorded_state", lambda _: {"resources": [*resources]})
+    monkeypatch.setattr(stack, "destroy", lambda _: 0)
+    unprotected = read_configuration("prod")[0].model_copy(update={"protect": False})
+    monkeypatch.setattr("operations.wipe.read_configuration", lambda _: (unprotected, {}))
+
+
 def test_wipe_keeps_the_data_if_the_stack_cannot_be_destroyed(notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("builtins.input", lambda _: "prod")
-    monkeypatch.setattr(stack, "recorded_state", lambda _: {"resources": []})
+    wipes(monkeypatch, "prod", resources=({"type": "x"},))
     monkeypatch.setattr(stack, "destroy", lambda _: 255)
-    with pytest.raises(OperationError, match="pulumi state unprotect --all --stack prod"):
+    with pytest.raises(OperationError, match="could not be destroyed"):
         wipe("prod")
-    assert [line for line in commands(notes) if "delete" in line] == []
+    assert deletions(notes) == []
+
+
+@pytest.mark.parametrize(
+    ("resources", "command"),
+    [
+        ([{"type": "x", "protect": True}], "pulumi state unprotect --all --stack prod"),
+        ([], "pulumi config set pti-calendar:protect false --stack prod"),
+    ],
+)
+def test_wipe_refuses_a_protected_stack_also_if_its_state_is_lost(
+    notes: Path, monkeypatch: pytest.MonkeyPatch, resources: list[dict[str, Any]], command: str
+) -> None:
+    monkeypatch.setattr(stack, "recorded_state", lambda _: {"resources": resources})
+    monkeypatch.setattr("builtins.input", lambda _: pytest.fail("asked"))
+    with pytest.raises(OperationError, match="is protected") as refused:
+        wipe("prod")
+    assert command in str(refused.value)
+    assert deletions(notes) == []
 
 
 def test_wipe_deletes_the_namespace_after_the_stack(
     notes: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("builtins.input", lambda _: "prod")
-    monkeypatch.setattr(stack, "recorded_state", lambda _: {"resources": []})
-    monkeypatch.setattr(stack, "destroy", lambda _: 0)
+    wipes(monkeypatch, "prod")
     assert wipe("prod") == 0
     output = capsys.readouterr().out
     assert "in namespace pti-calendar (kubeconfig ~/.kube/config, context pti-calendar)" in output
+    assert "  namespace/pti-calendar, with everything in it" in output
     assert "  persistentvolumeclaim/redis-data-redis-0" in output
     assert commands(notes)[-1].endswith("delete namespace pti-calendar --ignore-not-found")
+
+
+def test_wipe_keeps_the_backups_and_their_namespace_unless_asked(
+    notes: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    backups = claim("backup-data-backup", "fast")
+    backups["metadata"]["labels"] = {NAME: "backup"}
+    (notes / "claims.json").write_text(json.dumps({"items": [claim("redis-data-redis-0", "fast"), backups]}))
+    wipes(monkeypatch, "prod", "prod")
+    assert wipe("prod") == 0
+    output = capsys.readouterr().out
+    assert "The backups stay, with every tenant's rows: persistentvolumeclaim/backup-data-backup" in output
+    assert "Deleted: persistentvolumeclaim/redis-data-redis-0\n" in output
+    deleted = deletions(notes)
+    assert not any(" delete namespace " in line or "backup-data" in line for line in deleted)
+    assert deleted[-1].endswith("delete persistentvolumeclaim/redis-data-redis-0 --ignore-not-found")
+
+    assert wipe("prod", delete_backups=True) == 0
+    assert deletions(notes)[-1].endswith("delete namespace pti-calendar --ignore-not-found")
+
+
+def test_a_destroy_lists_what_it_keeps(
+    notes: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wipes(monkeypatch, "prod", resources=({"type": "x"},))
+    assert destroy("prod") == 0
+    output = capsys.readouterr().out
+    assert "  persistentvolumeclaim/redis-data-redis-0\n" in output
+    assert "To continue with it: make up STACK=prod" in output
+    assert deletions(notes) == []
+
+
+def deletions(notes: Path) -> list[str]:
+    """Return the commands that delete something."""
+    return [line for line in commands(notes) if " delete " in line]

@@ -6,6 +6,7 @@ Other tests repair StatefulSets that were broken with kubectl. Each test leaves 
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -139,6 +140,29 @@ def test_exporting_and_importing_the_state_changes_nothing(
             assert small_stack.up("--refresh").succeeded().changes == []
     assert small_stack.identities() == before
     assert load.failures == []
+
+
+def test_a_lost_state_loses_no_row(small_stack: ClusterStack, failure_record: FailureRecord) -> None:
+    """The stack keeps running; a new state adopts its claims and objects, and generates new credentials."""
+    effect = "the next `up` adopts every object and claim, and replaces each pod once, with new passwords"
+    failure_record.begin("Pulumi's state is lost", on="Kubernetes", effect=effect)
+    tenant = uuid.uuid4()
+    assert small_stack.platform().book(tenant, title="before the loss").status == 201
+    before, claims = small_stack.outputs(), uids(small_stack, "persistentvolumeclaims")
+    small_stack.lose_state()
+    with failure_record.measure_recovery():
+        small_stack.up().succeeded()
+        recovered(small_stack)
+    after = small_stack.outputs()
+    for role, password in before.credentials.postgres.items():
+        assert after.credentials.postgres[role] != password
+    assert after.credentials.redis != before.credentials.redis
+    assert uids(small_stack, "persistentvolumeclaims") == claims
+    platform = small_stack.platform()
+    assert platform.titles(tenant) == ["before the loss"]
+    platform.journey()
+    failure_record.set_lost("the old passwords; rows, keys and events still exist")
+    small_stack.preview("--expect-no-changes").succeeded()
 
 
 @pytest.mark.parametrize("mistake", BROKEN)
