@@ -22,12 +22,12 @@ def backup(stack: str) -> int:
 
 def list_backups(stack: str, *, as_json: bool) -> int:
     """Print the backups, the oldest first. Return the script's exit code."""
-    return _run(stack, "backups.sh", "list", *(["--json"] if as_json else []))
+    return run_script(stack, "backups.sh", "list", *(["--json"] if as_json else []))
 
 
 def verify(stack: str, backup: str | None) -> int:
     """Verify one backup, or all. Return the script's exit code: 1 if one is damaged."""
-    return _run(stack, "backups.sh", "verify", *([backup] if backup else []))
+    return run_script(stack, "backups.sh", "verify", *([backup] if backup else []))
 
 
 def restore(stack: str, database: str | None, backup: str | None, *, confirmed: bool) -> int:
@@ -44,22 +44,23 @@ def restore(stack: str, database: str | None, backup: str | None, *, confirmed: 
     """
     if confirmed and backup is None:
         raise OperationError("--yes requires --from: name the backup. The command `backups list` prints the names.")
+    confirmation = str(backup)
     if not confirmed:
-        status = _run(stack, "restore.sh", *_choice(database, backup))
+        status = run_script(stack, "restore.sh", *_choice(database, backup))
         if status:
             return status
-        # The name also fixes which backup is restored, if the plan was made for the newest.
-        answer = typed("Type the name of the backup to replace the databases: ")
-        if not answer or backup not in (None, answer):
+        confirmation = typed("Type the name of the backup to replace the databases: ")
+        if not confirmation or backup not in (None, confirmation):
             raise OperationError(NOT_CONFIRMED)
-        backup = answer
-    return _run(stack, "restore.sh", *_choice(database, backup), "--confirm", str(backup))
+    # The script refuses another name than that of the chosen backup. So the newest one is only restored if it is still
+    # the one that was printed.
+    return run_script(stack, "restore.sh", *_choice(database, backup), "--confirm", confirmation)
 
 
 def rehearse(stack: str, database: str | None, backup: str | None) -> int:
     """Restore beside the existing databases, compare the rows, and drop the restored ones. Return the script's exit
     code."""
-    return _run(stack, "restore.sh", *_choice(database, backup), "--rehearse")
+    return run_script(stack, "restore.sh", *_choice(database, backup), "--rehearse")
 
 
 def drop_replaced(stack: str, *, confirmed: bool) -> int:
@@ -67,7 +68,7 @@ def drop_replaced(stack: str, *, confirmed: bool) -> int:
     _require_backups(stack)
     if not confirmed:
         require_typed_name(stack)
-    return _run(stack, "restore.sh", "--drop-replaced")
+    return run_script(stack, "restore.sh", "--drop-replaced")
 
 
 def _choice(database: str | None, backup: str | None) -> list[str]:
@@ -75,7 +76,12 @@ def _choice(database: str | None, backup: str | None) -> list[str]:
     return [*(["--database", database] if database else ["--all"]), *(["--from", backup] if backup else [])]
 
 
-def _run(stack: str, script: str, *arguments: str) -> int:
+def run_script(stack: str, script: str, *arguments: str) -> int:
+    """Run one of the scripts in the task's container. Return its exit code.
+
+    Raises:
+        OperationError: the stack has no backups, or the script doesn't start.
+    """
     _require_backups(stack)
     command = ["sh", f"{SCRIPTS_DIRECTORY}/{script}", *arguments]
     return runtime_of(stack).run_task(stack, BACKUP_TASK, command)

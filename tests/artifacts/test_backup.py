@@ -330,6 +330,35 @@ def test_a_failed_termination_does_not_hide_the_result_of_the_replacement(backup
     assert f"database {RDV}: replaced" in outcome.output
 
 
+@on_the_newest_server
+@pytest.mark.parametrize("is_committed", [True, False])
+def test_a_connection_that_is_lost_during_the_replacement_is_reported_by_its_result(
+    backups: Backups, is_committed: bool
+) -> None:
+    before = state(backups, RDV)
+    name = backups.back_up()
+    add_rows(backups, RDV, seeded(1))
+    newer = state(backups, RDV)
+    tools = backups.task.home / "losing-tools"
+    tools.mkdir(exist_ok=True)
+    tools.chmod(0o755)
+    real, lost = f'{backups.server.programs.bin}/psql "$@"', 'echo "server closed the connection" >&2; exit 2'
+    swap = f"{real} || exit; {lost}" if is_committed else lost
+    (tools / "psql").write_text(f'#!/bin/sh\ncase "$*" in *swap.sql*) {swap} ;; esac\nexec {real}\n')
+    (tools / "psql").chmod(0o755)
+    backups.environment["PATH"] = f"{tools}:{backups.server.programs.bin}:{os.environ['PATH']}"
+    outcome = backups.restore(name, RDV)
+    assert "server closed the connection" in outcome.errors
+    if is_committed:
+        assert outcome.status == 0, outcome
+        assert "were replaced nevertheless" in outcome.errors
+        assert f"database {RDV}: replaced" in outcome.output
+    else:
+        assert outcome.status == 1
+        assert "Nothing has been replaced." in outcome.errors
+    assert state(backups, RDV) == (before if is_committed else newer)
+
+
 def test_clients_that_reconnect_at_once_wait_for_a_moment_only(backups: Backups) -> None:
     """A session that begins just before the databases are locked isn't listed yet when the others are terminated. It
     would block the rename, and thereby every client, for the 5 s that PostgreSQL waits for it to end."""

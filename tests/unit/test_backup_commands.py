@@ -88,7 +88,8 @@ class TestCommands:
         assert run(monkeypatch, "restore", "--database", "pti_user", typed=NAME) == 0
         assert runtime.commands == [
             script("restore.sh", "--database", "pti_user"),
-            script("restore.sh", "--database", "pti_user", "--from", NAME, "--confirm", NAME),
+            # Without --from: the script restores the newest backup only if its name was typed.
+            script("restore.sh", "--database", "pti_user", "--confirm", NAME),
         ]
 
     @pytest.mark.parametrize("typed", [None, "", "yes", "20261130T023000Z"])

@@ -97,7 +97,7 @@ class TestTask:
     def test_it_has_every_script_and_no_password_in_its_environment(self, record_platform: RecordPlatform) -> None:
         platform = record_platform({**CLUSTER, **ENABLED})
         scripts = platform.files["backup/scripts"]
-        shell = {"backup.sh", "backups.sh", "restore.sh", "common.sh", "tenants.sh"}
+        shell = {"backup.sh", "backups.sh", "restore.sh", "restoring.sh", "common.sh", "tenants.sh"}
         assert {*scripts} == {*shell, "dump.sql", "rows.sql", "swap.sql"}
         task = platform.workloads["backup"]
         secrets = [one.directory for one in task.file_sets if one.secret]

@@ -2,7 +2,7 @@
 # Replaces databases of the running server by those of a backup.
 #
 #   sh /assets/restore.sh (--database NAME | --all) [--from BACKUP] [--rehearse | --confirm BACKUP]
-#   sh /assets/restore.sh --drop-replaced
+#   sh /assets/restore.sh --drop-replaced     also drops the rows that restore_tenant.sh has replaced
 #
 # Without --confirm, it checks the backup, prints what a restore would replace and how many rows, and changes nothing.
 # --confirm repeats the backup's name. --from is the newest backup by default. --rehearse restores beside the existing
@@ -25,6 +25,7 @@ operation=restore
 usage="sh restore.sh (--database NAME | --all) [--from BACKUP] [--rehearse | --confirm BACKUP] | --drop-replaced"
 here=$(dirname "$0")
 . "$here/common.sh"
+. "$here/restoring.sh"
 
 read_arguments() {
     wanted="" from="" confirmed="" rehearses=false drops_replaced=false
@@ -52,73 +53,6 @@ read_arguments() {
     fi
 }
 
-choose_backup() {
-    step="backup"
-    name=${from:-$(newest_backup)}
-    [ -n "$name" ] || fail "there is no backup in $directory"
-    is_backup_name "$name" && [ -d "$directory/$name" ] || fail "there is no backup \"$name\""
-    check_manifest "$name"
-    [ -z "$damage" ] || fail "the backup $name can't be used: $damage"
-    databases=""
-    files=""
-    for database in $(backed_up_databases "$name"); do
-        if [ "$wanted" = "*" ] || [ "$wanted" = "$database" ]; then
-            databases="$databases $database"
-            files="$files $database.dump"
-        fi
-    done
-    databases=${databases# }
-    [ -n "$databases" ] || fail "the backup $name has no database \"$wanted\""
-    check_files "$name" $files
-    [ -z "$damage" ] || fail "the backup $name can't be used: $damage"
-    [ -z "$confirmed" ] || [ "$confirmed" = "$name" ] || fail "--confirm names the backup $confirmed, and this is $name"
-}
-
-connect() {
-    step="connect to ${PGHOST:-the local socket} as ${ADMIN_USER:-postgres}"
-    log_in_as "${ADMIN_USER:-postgres}" "${ADMIN_PASSWORD_FILE:-/run/secrets/admin/password}"
-    run_psql --command "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
-    [ "$(cat "$scratch/out")" = t ] || fail "$PGUSER is not a superuser"
-}
-
-database_exists() {
-    run_psql --set database="$1" <<'SQL'
-SELECT 1 FROM pg_database WHERE datname = :'database';
-SQL
-    [ -s "$scratch/out" ]
-}
-
-drop_database() {
-    run_psql --set database="$1" <<'SQL'
-DROP DATABASE IF EXISTS :"database" WITH (FORCE);
-SQL
-}
-
-# Count the rows into $scratch/counted. count_rows DATABASE
-count_rows() {
-    run_psql --dbname "$1" --file "$here/rows.sql"
-    mv "$scratch/out" "$scratch/counted"
-}
-
-# Print the tables whose number of rows differs. compare_rows WORDS, which describe the counted rows
-compare_rows() {
-    awk -v counted="$1" '
-        {
-            match($0, /: [0-9]+$/)
-            table = substr($0, 1, RSTART - 1)
-            rows = substr($0, RSTART + 2)
-            tables[table]
-            if (FILENAME == ARGV[1]) in_backup[table] = rows; else found[table] = rows
-        }
-        END {
-            for (table in tables) {
-                then = table in in_backup ? in_backup[table] " rows" : "no such table"
-                now = table in found ? found[table] " rows" : "no such table"
-                if (then != now) printf "  %s: %s in the backup, %s %s\n", table, then, now, counted
-            }
-        }' "$scratch/backed-up" "$scratch/counted" | sort
-}
-
 explain() {
     step="current state of $1"
     backed_up_rows "$name" "$1" >"$scratch/backed-up"
@@ -134,56 +68,6 @@ explain() {
     else
         printf '  every table has as many rows now; changed rows are not counted\n'
     fi
-}
-
-# Replace the database's name in the statements about it, because pg_restore only knows the archive's. A line within a
-# string, such as a comment's, stays; a quote in a string is doubled. A server older than 17 has no transaction_timeout.
-# rename_in_statements OLD NEW
-rename_in_statements() {
-    awk -v old="DATABASE \"?$1\"? " -v new="DATABASE $2 " '
-        quotes % 2 == 0 {
-            if (/^--/ || /^\\connect / || /^SET transaction_timeout /) next
-            sub(old, new)
-        }
-        {
-            print
-            quotes += gsub(/\047/, "")
-        }'
-}
-
-# pg_restore 17 and newer sets transaction_timeout. A server older than 17 doesn't know it: this error is ignored, if it
-# is the only one. restore_archive ARCHIVE DATABASE
-restore_archive() {
-    run_psql --command "SELECT '--exit-on-error' WHERE current_setting('server_version_num')::int >= 170000"
-    exit_on_error=$(cat "$scratch/out")
-    pg_restore $exit_on_error --no-password --dbname="$2" "$1" 2>"$scratch/err" && return 0
-    [ -z "$exit_on_error" ] && grep -qx 'Command was: SET transaction_timeout = 0;' "$scratch/err" &&
-        [ "$(tail -n 1 "$scratch/err")" = "pg_restore: warning: errors ignored on restore: 1" ]
-}
-
-# restore_beside DATABASE
-restore_beside() {
-    step="restore of $1"
-    new=restoring_$1
-    archive=$directory/$name/$1.dump
-    drop_database "$new"
-    pg_restore --list --create "$archive" >"$scratch/contents" 2>"$scratch/err" || fail "$(cat "$scratch/err")"
-    grep -E '^[0-9]+; [0-9]+ [0-9]+ (DATABASE|DATABASE PROPERTIES|(ACL|COMMENT|SECURITY LABEL) - DATABASE) ' \
-        "$scratch/contents" >"$scratch/about" || fail "the archive doesn't describe its database"
-    pg_restore --create --use-list="$scratch/about" --file="$scratch/about.sql" "$archive" 2>"$scratch/err" ||
-        fail "$(cat "$scratch/err")"
-    rename_in_statements "$1" "$new" <"$scratch/about.sql" >"$scratch/renamed.sql"
-    run_psql --file "$scratch/renamed.sql"
-    restore_archive "$archive" "$new" ||
-        fail "$(cat "$scratch/err")
-Nothing has been replaced. If a role is missing: run the provisioning task, or see globals.sql in the backup."
-    count_rows "$new"
-    backed_up_rows "$name" "$1" >"$scratch/backed-up"
-    compare_rows "after the restore" >"$scratch/different"
-    [ ! -s "$scratch/different" ] || fail "$(cat "$scratch/different")
-Nothing has been replaced; $new stays until the next restore, or --drop-replaced."
-    run_psql --dbname "$new" --command ANALYZE
-    printf 'database %s: restored as %s, every table has the rows of the manifest\n' "$1" "$new"
 }
 
 # What was erased after the backup must not come back, not even for a moment. The list is in the current databases and on
@@ -228,8 +112,35 @@ SQL
         sleep 0.1
     done
     wait
-    [ "$(cat "$scratch/swapped")" = 0 ] || fail "$(cat "$scratch/swap")
-Nothing has been replaced."
+    [ "$(cat "$scratch/swapped")" = 0 ] || report_failed_swap
+}
+
+# The connection may have been lost, while the server went on and committed. The ids of the databases show it, because the
+# swap keeps them, as soon as its session has ended.
+report_failed_swap() {
+    reason=$(cat "$scratch/swap")
+    for attempt in 1 2 3 4 5 6 7 8 9 10 11 12; do
+        psql --no-psqlrc --quiet --no-align --tuples-only --no-password --set replaced="$replaced" \
+            --set databases="$databases" >"$scratch/found" 2>/dev/null <<'SQL' || : >"$scratch/found"
+SELECT CASE WHEN EXISTS (SELECT FROM pg_stat_activity
+        WHERE application_name = current_setting('application_name') AND pid <> pg_backend_pid()) THEN 'running'
+    WHEN EXISTS (SELECT FROM pg_database WHERE datname = ANY (string_to_array(:'databases', ' '))
+        AND oid <> ALL (string_to_array(:'replaced', ' ')::oid[])) THEN 'replaced'
+    ELSE 'unchanged' END;
+SQL
+        case $(cat "$scratch/found") in
+            replaced)
+                printf '%s\nThe databases were replaced nevertheless.\n' "$reason" >&2
+                return 0
+                ;;
+            unchanged) fail "$reason
+Nothing has been replaced." ;;
+        esac
+        sleep 5
+    done
+    fail "$reason
+The server doesn't respond: either all databases have been replaced, or none. In the first case, the server has databases
+whose names begin with replaced_."
 }
 
 drop_replaced() {
@@ -239,6 +150,17 @@ drop_replaced() {
     for replaced in $(cat "$scratch/out"); do
         drop_database "$replaced"
         printf 'database %s: dropped\n' "$replaced"
+    done
+    # Of restore_tenant.sh.
+    step="replaced rows"
+    run_psql --command "SELECT datname FROM pg_database WHERE datdba = to_regrole(quote_ident(datname || '_owner')) ORDER BY 1"
+    for database in $(cat "$scratch/out"); do
+        run_psql --dbname "$database" <<'SQL'
+SELECT format('DROP SCHEMA %I CASCADE', nspname),
+    format('SELECT %L', format('database %s: schema %s dropped', current_database(), nspname))
+FROM pg_namespace WHERE nspname ~ '^replaced_\d{14}$' ORDER BY 1 \gexec
+SQL
+        cat "$scratch/out"
     done
 }
 
@@ -250,6 +172,7 @@ if $drops_replaced; then
     exit 0
 fi
 choose_backup
+[ -z "$confirmed" ] || [ "$confirmed" = "$name" ] || fail "--confirm names the backup $confirmed, and this is $name"
 check_names
 connect
 printf 'backup %s\n' "$name"
