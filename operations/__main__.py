@@ -104,12 +104,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_tenants(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("tenants", help="audit the isolation of tenants; export or erase one tenant's rows")
+    text = "audit the isolation of tenants; export, erase or restore one tenant's rows"
+    parser = commands.add_parser("tenants", help=text)
     actions = parser.add_subparsers(dest="action", required=True)
     helps = {
         "audit": "list what could show one tenant rows of another, in every database",
         "export": "write all rows of a tenant into files, with a manifest",
         "erase": "delete all rows of a tenant, after a typed confirmation",
+        "restore": "replace a tenant's rows by those of a backup, after a typed confirmation",
     }
     for name, text in helps.items():
         action = actions.add_parser(name, help=text)
@@ -120,6 +122,9 @@ def _add_tenants(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
             action.add_argument("tenant", help="the tenant's id, a UUID")
         if name == "export":
             action.add_argument("--to", type=Path, required=True, dest="directory", help="a new or empty directory")
+        if name == "restore":
+            action.add_argument("--from", required=True, dest="backup", help="name of the backup")
+            action.add_argument("--database", help="for instance pti_user (default: every one)")
 
 
 def _run_tenants(arguments: argparse.Namespace) -> int:
@@ -130,6 +135,8 @@ def _run_tenants(arguments: argparse.Namespace) -> int:
             return tenants.audit(arguments.stack, as_json=arguments.json)
         case "export":
             return tenants.export(arguments.stack, arguments.tenant, arguments.directory)
+        case "restore":
+            return tenants.restore(arguments.stack, arguments.tenant, arguments.backup, arguments.database)
         case _:
             return tenants.erase(arguments.stack, arguments.tenant)
 

@@ -1,4 +1,5 @@
-"""Audit the isolation of tenants, export a tenant's rows or erase them, in the stack's task `tenants`."""
+"""Audit the isolation of tenants, export a tenant's rows or erase them, in the stack's task `tenants`; restore them
+from a backup, in the task `backup`."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from components.stores.postgres.tenants import SCRIPT, TENANTS_TASK
+from operations import backups
 from operations.configuration import read_configuration
 from operations.confirmation import NOT_CONFIRMED, typed
 from operations.project import ROOT, OperationError, environment
@@ -28,6 +30,7 @@ because a log is text."""
 ENCODED_PATTERN = re.compile(rb"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?\n")
 HEADER_PATTERN = re.compile(rb"==> ([a-z0-9_]+/[A-Za-z0-9_.-]+\.jsonl|manifest\.json) <==\n")
 MANIFEST = "manifest.json"
+RESTORE_SCRIPT = "restore_tenant.sh"
 
 
 def audit(stack: str, *, as_json: bool) -> int:
@@ -42,6 +45,24 @@ def erase(stack: str, tenant: str) -> int:
     if typed(f"Type the tenant to erase it from stack '{stack}' ({tenant}): ") != tenant:
         raise OperationError(NOT_CONFIRMED)
     return _run(stack, "erase", tenant, "--confirm", tenant)
+
+
+def restore(stack: str, tenant: str, backup: str, database: str | None) -> int:
+    """Replace a tenant's rows by those of a backup, after a typed confirmation. Return the script's exit code.
+
+    Args:
+        stack: its name.
+        tenant: the tenant.
+        backup: the backup's name.
+        database: the database; None: all of the backup.
+    """
+    chosen = [tenant, "--from", backup, *(["--database", database] if database else [])]
+    if code := backups.run_script(stack, RESTORE_SCRIPT, *chosen):
+        return code
+    if typed(f"Type the tenant to replace its rows in stack '{stack}' ({tenant}): ") != tenant:
+        backups.run_script(stack, RESTORE_SCRIPT, *chosen, "--discard")
+        raise OperationError(NOT_CONFIRMED)
+    return backups.run_script(stack, RESTORE_SCRIPT, *chosen, "--confirm", tenant)
 
 
 def export(stack: str, tenant: str, directory: Path) -> int:

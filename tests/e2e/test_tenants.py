@@ -75,9 +75,30 @@ def test_a_tenant_is_exported_and_stays_erased_after_a_restore(person: Person, t
     tenants(person, "erase", NORTH, typed=f"{NORTH}\n").succeeded()
     assert patients(person) == ["Bruno"]
 
-    [name] = re.findall(r"^(\d{8}T\d{6}Z)  PostgreSQL", person.operates("backups", "list").succeeded().output, re.M)
+    name = only_backup(person)
+    assert "was erased" in tenants(person, "restore", NORTH, "--from", name).failed().output
     person.operates("restore", "--all", "--from", name, "--yes").succeeded()
     assert patients(person) == ["Bruno"]
     # The list itself survives another restore.
     person.operates("restore", "--all", "--from", name, "--yes").succeeded()
     assert patients(person) == ["Bruno"]
+
+
+def test_one_tenants_rows_come_back_from_a_backup(person: Person) -> None:
+    person.operates("backup").succeeded()
+    name = only_backup(person)
+    with Stores(person.outputs()).connect(database=DATABASE) as admin:
+        admin.execute("UPDATE visit SET patient = patient || ' (changed)'")
+    refused = tenants(person, "restore", NORTH, "--from", name, typed="no\n").failed()
+    assert "public.visit: 1 rows now, 1 in the backup; 1 of those now are newer or were changed" in refused.output
+    assert patients(person) == ["Anna (changed)", "Bruno (changed)"]
+    tenants(person, "restore", NORTH, "--from", name, typed=f"{NORTH}\n").succeeded()
+    assert patients(person) == ["Anna", "Bruno (changed)"]
+    dropped = person.operates("restore", "--drop-replaced", typed=f"{person.stack}\n").succeeded().output
+    assert f"database {DATABASE}: schema replaced_" in dropped
+
+
+def only_backup(person: Person) -> str:
+    """Return the name of the only backup."""
+    [name] = re.findall(r"^(\d{8}T\d{6}Z)  PostgreSQL", person.operates("backups", "list").succeeded().output, re.M)
+    return str(name)

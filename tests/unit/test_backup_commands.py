@@ -131,3 +131,29 @@ class TestCommands:
         assert run(monkeypatch, *arguments, typed=NAME) == 1
         assert "pti-calendar:backups.enabled true" in capsys.readouterr().err
         assert runtime.commands == []
+
+
+TENANT = "11111111-1111-4111-8111-111111111111"
+
+
+class TestTenant:
+    PLAN = script("restore_tenant.sh", TENANT, "--from", NAME)
+
+    def test_a_tenant_s_rows_are_replaced_after_its_id(
+        self, runtime: RecordingRuntime, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert run(monkeypatch, "tenants", "restore", TENANT, "--from", NAME, typed=TENANT) == 0
+        assert runtime.commands == [self.PLAN, [*self.PLAN, "--confirm", TENANT]]
+
+    @pytest.mark.parametrize("typed", [None, "", "yes", NAME])
+    def test_without_its_id_the_copies_are_dropped(
+        self, runtime: RecordingRuntime, monkeypatch: pytest.MonkeyPatch, typed: str | None
+    ) -> None:
+        assert run(monkeypatch, "tenants", "restore", TENANT, "--from", NAME, typed=typed) == 1
+        assert runtime.commands == [self.PLAN, [*self.PLAN, "--discard"]]
+
+    def test_a_refused_plan_asks_nothing(self, runtime: RecordingRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
+        runtime.statuses = [1]
+        chosen = ("--from", NAME, "--database", "pti_rdv")
+        assert run(monkeypatch, "tenants", "restore", TENANT, *chosen, typed=TENANT) == 1
+        assert runtime.commands == [[*self.PLAN, "--database", "pti_rdv"]]

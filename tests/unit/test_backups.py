@@ -97,8 +97,17 @@ class TestTask:
     def test_it_has_every_script_and_no_password_in_its_environment(self, record_platform: RecordPlatform) -> None:
         platform = record_platform({**CLUSTER, **ENABLED})
         scripts = platform.files["backup/scripts"]
-        shell = {"backup.sh", "backups.sh", "restore.sh", "restoring.sh", "common.sh", "tenants.sh"}
-        assert {*scripts} == {*shell, "dump.sql", "rows.sql", "swap.sql"}
+        shell = {
+            "backup.sh",
+            "backups.sh",
+            "restore.sh",
+            "restore_tenant.sh",
+            "restoring.sh",
+            "common.sh",
+            "tenants.sh",
+        }
+        tenant = {f"tenant_{step}.sql" for step in ("check", "columns", "rows", "plan", "replace")}
+        assert {*scripts} == {*shell, *tenant, "dump.sql", "rows.sql", "swap.sql"}
         task = platform.workloads["backup"]
         secrets = [one.directory for one in task.file_sets if one.secret]
         assert secrets == ["/run/secrets/roles", "/run/secrets/backup", "/run/secrets/admin"]
