@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from workloads import Endpoint, ScheduledTask, Workload, WorkloadError
+from workloads import Endpoint, LongRunning, ScheduledTask, SharedVolume, Workload, WorkloadError
 
 
 class DeploymentGraph:
@@ -18,7 +18,7 @@ class DeploymentGraph:
         """Record a workload that is about to be deployed.
 
         Raises:
-            WorkloadError: its name is taken, or a dependency isn't deployed before it.
+            WorkloadError: its name is taken, a dependency isn't deployed before it, or it can't share a volume.
         """
         subject = f"workload {workload.name!r}"
         self._refuse_duplicate(subject, workload.name)
@@ -31,6 +31,8 @@ class DeploymentGraph:
             raise WorkloadError(f"{subject} depends on {other!r}, a scheduled task, which no update waits for")
         for callee in callees:
             self._refuse_unknown_port(subject, callee)
+        for shared in workload.shared_volumes:
+            self._refuse_unshareable(workload, shared)
         self._ports[workload.name] = frozenset(port.number for port in workload.ports)
         self.workloads.append(workload)
 
@@ -66,6 +68,23 @@ class DeploymentGraph:
             raise WorkloadError(
                 f"{subject} connects to port {endpoint.port} of {endpoint.workload!r}, which listens on {listens}"
             )
+
+    def owner(self, shared: SharedVolume) -> Workload:
+        """Return the deployed workload that has a shared volume."""
+        return next(one for one in self.workloads if one.name == shared.owner)
+
+    def _refuse_unshareable(self, workload: Workload, shared: SharedVolume) -> None:
+        subject = f"workload {workload.name!r} mounts the volume {shared.name!r} of {shared.owner!r}"
+        if shared.owner not in [one.name for one in self.workloads]:
+            raise WorkloadError(f"{subject}, which is not deployed before it; {self._names()}")
+        owner = self.owner(shared)
+        if shared.name not in (names := [volume.name for volume in owner.volumes]):
+            raise WorkloadError(f"{subject}, which has {', '.join(names) or 'no volume'}")
+        if isinstance(owner, LongRunning) and owner.max_replicas > 1:
+            raise WorkloadError(f"{subject}, which has {owner.max_replicas} replicas with a volume each")
+        # A cluster gives the files of a volume to the group of the pod that mounts it.
+        if owner.user != workload.user:
+            raise WorkloadError(f"{subject} as the user {workload.user}, but the files belong to {owner.user}")
 
     def _names(self) -> str:
         return f"deployed are {', '.join(self._ports) or 'none'}"

@@ -2,7 +2,7 @@
 
 from workloads.checks import RECOVERY_S, Check, Exec, HttpGet, Liveness, Probe, TcpConnect
 from workloads.connections import INTERNET, Endpoint, ExternalEndpoint, Health, Metrics, Port
-from workloads.disk import FileSet, FixedSetting, Scratch, Volume
+from workloads.disk import FileSet, FixedSetting, Scratch, SharedVolume, Volume
 from workloads.exposure import CertificateRequest, EdgeEntry, Exposure, Route, SharedGateway, TlsKeyPair
 from workloads.model import (
     Autoscaling,
@@ -45,6 +45,7 @@ __all__ = [
     "Scratch",
     "Service",
     "SharedGateway",
+    "SharedVolume",
     "StatefulService",
     "Task",
     "TcpConnect",

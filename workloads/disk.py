@@ -55,6 +55,24 @@ class Volume:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SharedVolume:
+    """A volume of another workload, which must have the same user and one replica.
+
+    Both may run at the same time. On a backend with several machines, this workload runs on the machine of a running
+    owner, so that the volume can be mounted twice.
+    """
+
+    owner: str
+    """Name of the workload that has the volume. It must be deployed before."""
+
+    name: str
+    """Name of the owner's volume."""
+
+    mount: str
+    writable: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Scratch:
     """A writable directory in memory, empty at each start. Its content counts towards the memory limit."""
 

@@ -19,7 +19,7 @@ import pulumi
 
 from workloads.checks import HttpGet, Liveness, Probe, TcpConnect
 from workloads.connections import Endpoint, ExternalEndpoint, Health, Metrics, Port
-from workloads.disk import FileSet, Scratch, Volume
+from workloads.disk import FileSet, Scratch, SharedVolume, Volume
 from workloads.schedule import cron_problem
 
 NAME_PATTERN = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
@@ -96,6 +96,9 @@ class Workload:
 
     file_sets: tuple[FileSet, ...] = ()
     scratch: tuple[Scratch, ...] = ()
+    shared_volumes: tuple[SharedVolume, ...] = ()
+    """Volumes of other workloads."""
+
     read_only_root: bool = True
     """False only if the image can't run with a read-only root file system."""
 
@@ -143,18 +146,22 @@ class Workload:
             *(file_set.directory for file_set in self.file_sets),
             *(volume.mount for volume in self.volumes),
             *(scratch.path for scratch in self.scratch),
+            *(shared.mount for shared in self.shared_volumes),
         ]
         for directory in directories:
             if not PurePosixPath(directory).is_absolute() or directory == "/":
                 self._refuse(f"{directory!r} is not an absolute path below /")
             if directories.count(directory) > 1:
                 self._refuse(f"{directory!r} is mounted twice")
+        names = [*(volume.name for volume in self.volumes), *(shared.name for shared in self.shared_volumes)]
+        if len(set(names)) != len(names):
+            self._refuse(f"each volume requires a unique name, not {names}")
         for volume in self.volumes:
             keys = [fixed.key for fixed in volume.fixed]
             if "" in keys or len(set(keys)) != len(keys):
                 self._refuse(f"volume {volume.name!r} requires a unique key for each fixed setting, not {keys}")
         callees = {call.workload for call in self.connects_to if isinstance(call, Endpoint)}
-        if self.name in (*self.depends_on, *callees):
+        if self.name in (*self.depends_on, *callees, *(shared.owner for shared in self.shared_volumes)):
             self._refuse("depends on itself")
 
     def _refuse(self, reason: str) -> NoReturn:

@@ -106,6 +106,7 @@ class DockerBackend:
         self._network_names: list[str] = []
         self._networks: dict[str, docker.Network] = {}
         self._containers: dict[str, docker.Container] = {}
+        self._volumes: dict[str, docker.Volume] = {}
         self._ready: dict[str, pulumi.Stash] = {}
         self._graph = DeploymentGraph()
         self._owners: dict[tuple[str, str], str] = {}
@@ -193,6 +194,10 @@ class DockerBackend:
             networks=networks,
             mounts=[
                 *self._persistent_volumes(workload, options),
+                *(
+                    Mount(self._volumes[shared.name].name, shared.mount, read_only=not shared.writable)
+                    for shared in workload.shared_volumes
+                ),
                 *(self._file_volume(workload, file_set, options) for file_set in workload.file_sets),
             ],
         )
@@ -204,7 +209,11 @@ class DockerBackend:
             arguments,
             options.resource_options(
                 provider=self._provider,
-                depends_on=[self._containers[needed] for needed in workload.depends_on],
+                # The first container that mounts a new volume decides whom it belongs to: the owner's must be first.
+                depends_on=[
+                    self._containers[needed]
+                    for needed in dict.fromkeys((*workload.depends_on, *(one.owner for one in workload.shared_volumes)))
+                ],
                 # Names and host ports are fixed: the old container must be removed first (pulumi/pulumi-docker#1356).
                 delete_before_replace=True,
                 # The provider would record a changed tmpfs or health check without changing the container
@@ -215,7 +224,7 @@ class DockerBackend:
                 ignore_changes=["mustRun"] if is_task else None,
                 hooks=self._hooks.for_container(
                     is_task=is_task,
-                    checks=[self._data_volumes.before_container] if workload.volumes else [],
+                    checks=[self._data_volumes.before_container] if workload.volumes or workload.shared_volumes else [],
                 ),
             ),
         )
@@ -298,7 +307,7 @@ class DockerBackend:
         )
         hooks = self._data_volumes.recorded(record, child)
         for volume in workload.volumes:
-            resource = docker.Volume(
+            resource = self._volumes[volume.name] = docker.Volume(
                 volume.name,
                 name=after_records(names[volume.name], record),
                 labels=self._volume_labels(workload, PERSISTENT),

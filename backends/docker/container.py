@@ -20,6 +20,7 @@ class Mount:
 
     volume: pulumi.Input[str]
     target: str
+    read_only: bool = False
     contents: pulumi.Input[str] | None = None
     """For a volume of files, which is mounted read-only: a value that changes with the files."""
 
@@ -118,7 +119,11 @@ def uploader_arguments(workload: Workload, file_set: FileSet, context: Container
     the workload's own container is covered here, too, by a tmpfs that is never created.
     """
     (mount,) = context.mounts
-    others = [*(volume.mount for volume in workload.volumes), *(scratch.path for scratch in workload.scratch)]
+    others = [
+        *(volume.mount for volume in workload.volumes),
+        *(shared.mount for shared in workload.shared_volumes),
+        *(scratch.path for scratch in workload.scratch),
+    ]
     covered = [path for path in others if not PurePosixPath(file_set.directory).is_relative_to(path)]
     uploads: pulumi.Input[Sequence[pulumi.Input[docker.ContainerUploadArgs]]] = [
         docker.ContainerUploadArgs(
@@ -169,7 +174,9 @@ def _tmpfs(scratch: Scratch, user: int) -> str:
 
 
 def _mount(mount: Mount) -> docker.ContainerMountArgs:
-    return docker.ContainerMountArgs(type="volume", source=mount.volume, target=mount.target)
+    return docker.ContainerMountArgs(
+        type="volume", source=mount.volume, target=mount.target, read_only=True if mount.read_only else None
+    )
 
 
 def _labels(

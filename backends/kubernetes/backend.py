@@ -108,6 +108,7 @@ class KubernetesBackend:
         self._controllers: dict[str, KubernetesObject] = {}
         self._ready: dict[str, list[pulumi.Stash]] = {}
         self._selectors: dict[str, Mapping[str, str]] = {}
+        self._data_claims: dict[str, DataClaims] = {}
         self._has_acme_solver_policy = False
 
     def preflight(self, published: Iterable[tuple[str, int]]) -> None:
@@ -145,8 +146,9 @@ class KubernetesBackend:
                 *(namespace_reader.namespace_reader_rbac(workload) if workload.reads_deployed_objects else ()),
             )
         ]
-        data_claims = self._claims(workload, options)
-        before += data_claims.claims
+        self._data_claims[workload.name] = self._claims(workload, options)
+        used = [self._data_claims[name] for name in (workload.name, *_owners(workload))]
+        before += [claim for one in used for claim in one.claims]
         context = self._pod_context(workload, options)
         controller = self._controllers[workload.name] = self._register(
             merged(controllers.controller(workload, pod_template(workload, context)), options.overrides),
@@ -156,7 +158,10 @@ class KubernetesBackend:
             depends_on=[*before, *(self._controllers[needed] for needed in workload.depends_on)],
             timeouts=controllers.timeouts(workload),
             hooks=self._rollouts.controller_hooks(workload),
-            recorded=[*data_claims.records, *(one for needed in workload.depends_on for one in self._ready[needed])],
+            recorded=[
+                *(record for one in used for record in one.records),
+                *(one for needed in workload.depends_on for one in self._ready[needed]),
+            ],
             ignore_changes=controllers.externally_managed_fields(workload),
         )
         if not isinstance(workload, ScheduledTask):
@@ -344,4 +349,10 @@ class KubernetesBackend:
                 ).object_name
         has_native_sleep = self._settings.min_minor >= NATIVE_SLEEP_FROM
         image = self._mirrors.pulled(workload.image, is_upstream=workload.has_upstream_image)
-        return PodContext(image, mounted, has_native_sleep)
+        owners = {shared.owner: self._graph.owner(shared) for shared in workload.shared_volumes}
+        return PodContext(image, mounted, has_native_sleep, owners)
+
+
+def _owners(workload: Workload) -> Iterable[str]:
+    """Return the owners of the volumes that a workload shares, each once."""
+    return dict.fromkeys(shared.owner for shared in workload.shared_volumes)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pulumi
@@ -38,6 +38,9 @@ class PodContext:
     has_native_sleep: bool = False
     """Whether the kubelets support the lifecycle action `sleep`."""
 
+    owners: Mapping[str, Workload] = field(default_factory=dict)
+    """Maps the name of each owner of a shared volume to its workload."""
+
 
 def pod_template(workload: Workload, context: PodContext) -> Manifest:
     """Return the pod template of a controller."""
@@ -67,6 +70,8 @@ def pod_template(workload: Workload, context: PodContext) -> Manifest:
         spec["shareProcessNamespace"] = True
     if volumes := _volumes(workload, context):
         spec["volumes"] = volumes
+    if context.owners:
+        spec["affinity"] = _beside(workload, context.owners.values())
     if isinstance(workload, Task):
         # Each attempt is a separate pod, so its log is kept.
         spec["restartPolicy"] = "Never"
@@ -80,6 +85,31 @@ def pod_template(workload: Workload, context: PodContext) -> Manifest:
             }
         ]
     return {"metadata": {"labels": pod_labels}, "spec": spec}
+
+
+def _beside(workload: Workload, owners: Iterable[Workload]) -> Manifest:
+    """Require the node of a running owner, because only the pods of one node can use a claim at the same time.
+
+    If no owner runs, any node will do: the term also selects the workload's own pods, and the scheduler ignores a term
+    that selects only the pod itself. An owner that always runs decides: a run of a scheduled one on another node ends,
+    and the pod waits for the claim until then.
+    """
+    owners = list(owners)
+    decisive = [one for one in owners if isinstance(one, LongRunning)] or owners
+    term = {
+        "labelSelector": {
+            "matchLabels": {labels.PART_OF_LABEL: labels.PLATFORM},
+            "matchExpressions": [
+                {
+                    "key": labels.NAME_LABEL,
+                    "operator": "In",
+                    "values": sorted([workload.name, *(one.name for one in decisive)]),
+                }
+            ],
+        },
+        "topologyKey": "kubernetes.io/hostname",
+    }
+    return {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
 
 
 def _has_exec_probes(workload: Workload) -> bool:
@@ -169,6 +199,10 @@ def _probe_handler(check: Check) -> Manifest:
 def _mounts(workload: Workload) -> list[Manifest]:
     return [
         *({"name": volume.name, "mountPath": volume.mount} for volume in workload.volumes),
+        *(
+            {"name": shared.name, "mountPath": shared.mount, **({} if shared.writable else {"readOnly": True})}
+            for shared in workload.shared_volumes
+        ),
         *({"name": f"files-{one.name}", "mountPath": one.directory, "readOnly": True} for one in workload.file_sets),
         *({"name": f"scratch-{index}", "mountPath": scratch.path} for index, scratch in enumerate(workload.scratch)),
     ]
@@ -181,6 +215,11 @@ def _volumes(workload: Workload, context: PodContext) -> list[Manifest]:
         for volume in workload.volumes:
             (claim,) = claim_names(volume, workload)
             volumes.append({"name": volume.name, "persistentVolumeClaim": {"claimName": claim}})
+    for shared in workload.shared_volumes:
+        owner = context.owners[shared.owner]
+        (volume,) = (volume for volume in owner.volumes if volume.name == shared.name)
+        (claim,) = claim_names(volume, owner)
+        volumes.append({"name": shared.name, "persistentVolumeClaim": {"claimName": claim}})
     for one in workload.file_sets:
         source: dict[str, Any]
         if one.secret or one.external_secret is not None:

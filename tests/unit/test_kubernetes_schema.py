@@ -37,6 +37,7 @@ from workloads import (
     Probe,
     Route,
     Scratch,
+    SharedVolume,
     TcpConnect,
     TlsKeyPair,
     Volume,
@@ -70,6 +71,10 @@ def all_workloads() -> Iterator[Workload]:
     )
     yield scheduled(depends_on=("store",), connects_to=(Endpoint("store", 8080),), **ALL_FEATURES)
     yield task(depends_on=("store",), connects_to=(Endpoint("store", 8080),), **ALL_FEATURES)
+    yield stateful("archive", volumes=(Volume(name="archive", mount="/archive"),), **ALL_FEATURES)
+    yield task(
+        "copy", shared_volumes=(SharedVolume(owner="archive", name="archive", mount="/archive"),), **ALL_FEATURES
+    )
     yield workload(
         "web",
         autoscaling=Autoscaling(minimum=2, maximum=4, cpu_percent=70),
