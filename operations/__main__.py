@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
         "logs": "follow the logs of a workload",
         "run": "run a scheduled task now, or another command in its container",
         "backup": "back up the databases now",
-        "backups": "list or verify the backups",
+        "backups": "list or verify the backups, or prove that the newest one can be restored",
         "restore": "replace databases by those of a backup, after a typed confirmation",
         "env": "write the environment file of a service run from an editor",
         "beside": "write the configuration of a second stack like dev, on free ports",
@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
             )
             command.add_argument("workload", metavar="WORKLOAD", help="the scheduled task, for instance backup")
         if name == "backups":
-            command.add_argument("action", choices=("list", "verify"))
+            command.add_argument("action", choices=("list", "verify", "drill"))
             command.add_argument("backup", nargs="?", help="verify only this one")
             command.add_argument("--json", action="store_true", help="list as JSON")
         if name == "restore":
@@ -176,6 +176,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
             if arguments.action == "list":
                 return backups.list_backups(arguments.stack, as_json=arguments.json)
+            if arguments.action == "drill":
+                return backups.drill(arguments.stack)
             return backups.verify(arguments.stack, arguments.backup)
         case "restore":
             from operations import backups

@@ -1,4 +1,4 @@
-"""Backups of a stack: take one now, list and verify them, restore.
+"""Backups of a stack: take one now, list and verify them, prove that one can be restored, restore.
 
 Each command runs a script in a container of the stack (`assets/postgres/backup/`), which has the volume, the address of
 PostgreSQL and the passwords.
@@ -7,6 +7,7 @@ PostgreSQL and the passwords.
 from __future__ import annotations
 
 from components.stores.postgres.backup import BACKUP_TASK, SCRIPTS_DIRECTORY
+from components.stores.postgres.restore_drill import DRILL_TASK
 from operations.configuration import read_configuration
 from operations.confirmation import NOT_CONFIRMED, require_typed_name, typed
 from operations.project import OperationError
@@ -28,6 +29,21 @@ def list_backups(stack: str, *, as_json: bool) -> int:
 def verify(stack: str, backup: str | None) -> int:
     """Verify one backup, or all. Return the script's exit code: 1 if one is damaged."""
     return run_script(stack, "backups.sh", "verify", *([backup] if backup else []))
+
+
+def drill(stack: str) -> int:
+    """Restore the newest backup into a temporary server and compare it. Return the script's exit code.
+
+    Raises:
+        OperationError: the stack has no drill, or the task doesn't start.
+    """
+    _require_backups(stack)
+    if not read_configuration(stack)[0].backups.drill.enabled:
+        raise OperationError(
+            f"Stack '{stack}' has no restore drill. Turn it on, and bring the stack up:\n"
+            f"  pulumi config set --path {NAMESPACE}:backups.drill.enabled true"
+        )
+    return runtime_of(stack).run_task(stack, DRILL_TASK, None)
 
 
 def restore(stack: str, database: str | None, backup: str | None, *, confirmed: bool) -> int:

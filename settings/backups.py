@@ -6,7 +6,41 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from settings.base import Section, SettingsConflict, missing_enabled_key
+from settings.base import Conflict, Section, SettingsConflict, missing_enabled_key, set_command
+
+CRON_PATTERN = r"^[-0-9*,/]+( [-0-9*,/]+){4}$"
+
+
+class DrillSettings(Section):
+    """A scheduled restore of the newest backup into a temporary server, which compares it with what was backed up."""
+
+    enabled: bool = Field(False, description="Whether the stack has the task `restore-drill`.")
+    schedule: str = Field(
+        "30 5 * * 0",
+        pattern=CRON_PATTERN,
+        examples=["30 5 * * 0"],
+        description="When the drill runs, as `schedule` of the backups. It should end before the next backup begins.",
+    )
+    max_age_hours: int = Field(
+        176,
+        ge=1,
+        le=8784,
+        description="An alert fires if a database's last successful drill is older, with `monitoring`. Set it with the "
+        "schedule.",
+    )
+    storage_gib: int = Field(
+        20,
+        ge=1,
+        le=65_536,
+        description="Size of the drill's volume in GiB. It can grow, but not shrink. It must have room for the largest "
+        "database with its indexes and WAL. On Docker, volumes share the engine's disk.",
+    )
+
+    @model_validator(mode="after")
+    def _check_consistency(self) -> Self:
+        if found := missing_enabled_key(self):
+            raise SettingsConflict(found)
+        return self
 
 
 class BackupsSettings(Section):
@@ -17,7 +51,7 @@ class BackupsSettings(Section):
     )
     schedule: str = Field(
         "30 2 * * *",
-        pattern=r"^[-0-9*,/]+( [-0-9*,/]+){4}$",
+        pattern=CRON_PATTERN,
         examples=["30 2 * * *"],
         description="When a backup is taken: a cron expression of five fields in UTC, with numbers only.",
     )
@@ -43,9 +77,13 @@ class BackupsSettings(Section):
         le=8760,
         description="An alert fires if a database's last backup is older, with `monitoring`. Set it with the schedule.",
     )
+    drill: DrillSettings = Field(default_factory=DrillSettings, description="The restore drill.")
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Self:
-        if found := missing_enabled_key(self):
+        found = missing_enabled_key(self)
+        if self.drill.enabled and not found and not self.enabled:
+            found["drill.enabled"] = Conflict("is true, but the stack takes no backups", set_command("false"))
+        if found:
             raise SettingsConflict(found)
         return self

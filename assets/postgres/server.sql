@@ -78,12 +78,17 @@ WHERE NOT has_database_privilege(rolname, datname, 'CONNECT')
 ORDER BY datname, rolname
 \gexec
 
--- When each database was last backed up, and its last audit: the backup role records it, and the monitor reads it. These
--- are the only tables that the backup role can write to.
+-- When each database was last backed up, its last restore drill and its last audit: the backup role records them, and the
+-- monitor reads them. These are the only tables that the backup role can write to.
 CREATE SCHEMA IF NOT EXISTS backups;
 SELECT 'CREATE TABLE backups.last_success (database name PRIMARY KEY, snapshot_at timestamptz NOT NULL)',
     format('SELECT %L', 'server: table backups.last_success created')
 WHERE to_regclass('backups.last_success') IS NULL
+\gexec
+SELECT 'CREATE TABLE backups.last_drill (database name PRIMARY KEY, backup text NOT NULL, ended_at timestamptz NOT NULL,'
+        ' problems int NOT NULL, succeeded_at timestamptz)',
+    format('SELECT %L', 'server: table backups.last_drill created')
+WHERE to_regclass('backups.last_drill') IS NULL
 \gexec
 CREATE SCHEMA IF NOT EXISTS tenants;
 SELECT 'CREATE TABLE tenants.last_audit (database name PRIMARY KEY, ended_at timestamptz NOT NULL, findings int NOT NULL)',
@@ -91,8 +96,8 @@ SELECT 'CREATE TABLE tenants.last_audit (database name PRIMARY KEY, ended_at tim
 WHERE to_regclass('tenants.last_audit') IS NULL
 \gexec
 GRANT USAGE ON SCHEMA backups, tenants TO :"backup";
-GRANT SELECT, INSERT, UPDATE ON backups.last_success, tenants.last_audit TO :"backup";
+GRANT SELECT, INSERT, UPDATE ON backups.last_success, backups.last_drill, tenants.last_audit TO :"backup";
 \if :with_monitor
     GRANT USAGE ON SCHEMA backups, tenants TO :"monitor";
-    GRANT SELECT ON backups.last_success, tenants.last_audit TO :"monitor";
+    GRANT SELECT ON backups.last_success, backups.last_drill, tenants.last_audit TO :"monitor";
 \endif

@@ -503,7 +503,8 @@ def test_a_rehearsal_finds_what_a_restore_would_refuse_and_replaces_nothing(back
 def test_a_backup_contains_no_password(backups: Backups) -> None:
     name = backups.back_up()
     files = {path.name: path.read_bytes() for path in (backups.directory / name).iterdir()}
-    assert set(files) == {"manifest.json", "manifest.json.sha256", "globals.sql", f"{RDV}.dump", f"{USER}.dump"}
+    databases = {f"{database}.{kind}" for database in (RDV, USER) for kind in ("dump", "catalog")}
+    assert set(files) == {"manifest.json", "manifest.json.sha256", "globals.sql", "globals.catalog", *databases}
     assert f"CREATE ROLE {RDV}_app;".encode() in files["globals.sql"]
     for content in files.values():
         assert b"SCRAM-SHA-256" not in content
@@ -518,7 +519,7 @@ def test_the_manifest_describes_the_files(backups: Backups) -> None:
     assert manifest["format"] == 1
     assert manifest["time"] == datetime.strptime(name, "%Y%m%dT%H%M%SZ").strftime("%Y-%m-%dT%H:%M:%SZ")
     assert manifest["server"].startswith(str(backups.server.programs.major))
-    for entry in (manifest["globals"], *manifest["databases"]):
+    for entry in (manifest["globals"], *manifest["catalogs"], *manifest["databases"]):
         content = (backups.directory / name / entry["file"]).read_bytes()
         assert (entry["bytes"], entry["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
     [rdv, _] = manifest["databases"]
@@ -570,7 +571,7 @@ def test_the_backup_role_can_only_write_its_records(backups: Backups) -> None:
                 " WHERE nspname NOT LIKE 'pg\\_%' AND nspname <> 'information_schema' AND relkind IN ('r', 'p')"
                 " AND has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')"
             ).fetchall()
-            records = {("backups.last_success",), ("tenants.last_audit",)}
+            records = {("backups.last_success",), ("backups.last_drill",), ("tenants.last_audit",)}
             assert {*writable} == (records if database == "postgres" else set())
 
 
@@ -908,7 +909,7 @@ def correct_checksums(backup: Path) -> None:
     """Make the manifest describe the files as they are now."""
     manifest = backup / "manifest.json"
     text = manifest.read_text()
-    for path in backup.glob("*.dump"):
+    for path in (backup / "globals.sql", *backup.glob("*.dump"), *backup.glob("*.catalog")):
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         text = re.sub(rf'("{path.name}".*?"sha256": ")[0-9a-f]+', rf"\g<1>{digest}", text)
     manifest.write_text(text)
@@ -951,6 +952,33 @@ def test_a_clock_that_is_behind_does_not_delete_the_new_backup(backups: Backups)
     ahead = copy_as(backups, days_ago(-400), first).name
     name = backups.back_up()
     assert backups.names() == [first, name, ahead]
+
+
+@on_the_newest_server
+def test_a_damaged_backup_does_not_take_the_place_of_a_sound_one(backups: Backups) -> None:
+    backups.environment |= {"BACKUP_KEEP_COUNT": "2", "BACKUP_KEEP_DAYS": "10"}
+    first = backups.back_up()
+    old, damaged, shortened = (copy_as(backups, days_ago(days), first) for days in (40, 30, 20))
+    (damaged / "manifest.json").unlink()
+    os.truncate(shortened / f"{RDV}.dump", 10)
+    shutil.rmtree(backups.directory / first)
+    outcome = backups.run("backup.sh")
+    assert outcome.status == 0, outcome
+    assert old.name in backups.names()
+    assert f"backup {shortened.name}: damaged, and not counted: {RDV}.dump" in outcome.output
+    backups.back_up()
+    assert len(backups.names()) == 2
+    assert backups.run("backups.sh", "verify").status == 0
+
+
+@on_the_newest_server
+def test_the_newest_backup_is_the_last_one_whatever_its_clock_was(backups: Backups) -> None:
+    first = backups.back_up()
+    ahead = copy_as(backups, days_ago(-400), first).name
+    name = backups.back_up()
+    assert f"--from {name} --confirm" in backups.run("restore.sh", "--all").output
+    listed = [line.split()[0] for line in backups.run("backups.sh", "list").output.splitlines()]
+    assert listed == [first, ahead, name]
 
 
 def days_ago(days: int) -> str:

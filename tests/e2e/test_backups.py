@@ -27,8 +27,10 @@ def person(installed: Clone, tmp_path: Path) -> Iterator[Person]:
     made = Person(installed, PASSPHRASE | {"PULUMI_BACKEND_URL": f"file://{state}"})
     file = installed.root / f"Pulumi.{made.stack}.yaml"
     document = yaml.safe_load(file.read_text())
-    # It isn't due during the test.
-    document["config"][f"{NAMESPACE}:backups"] = {"enabled": True, "schedule": "0 3 29 2 *"}
+    # They aren't due during the test.
+    never = "0 3 29 2 *"
+    drill = {"enabled": True, "schedule": never}
+    document["config"][f"{NAMESPACE}:backups"] = {"enabled": True, "schedule": never, "drill": drill}
     file.write_text(yaml.safe_dump(document))
     try:
         made.operates("up").succeeded()
@@ -50,6 +52,7 @@ def test_a_database_gets_the_rows_of_its_backup_back(person: Person, failure_rec
     person.operates("restore", "--database", DATABASE, typed="no\n").failed()
     assert rows(person, DATABASE) == ["newer", "old"]
     person.operates("restore", "--all", "--rehearse").succeeded()
+    assert f"backup {name}: restored into a temporary server" in person.operates("backups", "drill").succeeded().output
     assert rows(person, DATABASE) == ["newer", "old"]
 
     with failure_record.measure_recovery():
@@ -71,7 +74,7 @@ def test_a_wipe_takes_a_last_backup_that_brings_the_rows_back(person: Person, fa
     failure_record.begin("The stack is wiped by mistake", on="Docker", effect=effect)
     write(person, DATABASE, "last")
     wiped = person.operates("wipe", typed=f"\n{person.stack}\n").succeeded().output
-    assert "complete" in wiped
+    assert ": complete, " in wiped
     # The other one has the times of its runs.
     kept = {f"pti-backup-{what}-{person.stack}" for what in ("data", "runs")}
     assert docker_engine.persistent_volumes(person.stack) == kept

@@ -19,10 +19,11 @@ class RecordingRuntime:
     def __init__(self) -> None:
         self.commands: list[Sequence[str] | None] = []
         self.statuses: list[int] = []
+        self.task = "backup"
 
     def run_task(self, stack: str, workload: str, command: Sequence[str] | None) -> int:
         """Record a run and return its exit code: 0, unless one is prepared."""
-        assert (stack, workload) == ("dev", "backup")
+        assert (stack, workload) == ("dev", self.task)
         self.commands.append(command)
         return self.statuses.pop(0) if self.statuses else 0
 
@@ -131,6 +132,21 @@ class TestCommands:
         assert run(monkeypatch, *arguments, typed=NAME) == 1
         assert "pti-calendar:backups.enabled true" in capsys.readouterr().err
         assert runtime.commands == []
+
+    def test_a_drill_requires_its_task(
+        self,
+        runtime: RecordingRuntime,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        assert run(monkeypatch, "backups", "drill") == 1
+        assert "pti-calendar:backups.drill.enabled true" in capsys.readouterr().err
+        runtime.task = "restore-drill"
+        enabled = parsed({"backups": {"enabled": True, "drill": {"enabled": True}}})
+        monkeypatch.setattr(backups, "read_configuration", lambda stack: (enabled, {}))
+        runtime.statuses = [3]
+        assert run(monkeypatch, "backups", "drill") == 3
+        assert runtime.commands == [None]
 
 
 TENANT = "11111111-1111-4111-8111-111111111111"

@@ -37,6 +37,9 @@ class TestSettings:
             {"enabled": True, "keepDays": 0},
             {"enabled": True, "storageGib": 0},
             {"keepDays": 3},
+            {"enabled": True, "drill": {"enabled": True, "schedule": "@weekly"}},
+            {"enabled": True, "drill": {"storageGib": 30}},
+            {"enabled": False, "drill": {"enabled": True}},
         ],
     )
     def test_a_mistake_is_refused(self, section: Mapping[str, Any]) -> None:
@@ -97,17 +100,10 @@ class TestTask:
     def test_it_has_every_script_and_no_password_in_its_environment(self, record_platform: RecordPlatform) -> None:
         platform = record_platform({**CLUSTER, **ENABLED})
         scripts = platform.files["backup/scripts"]
-        shell = {
-            "backup.sh",
-            "backups.sh",
-            "restore.sh",
-            "restore_tenant.sh",
-            "restoring.sh",
-            "common.sh",
-            "tenants.sh",
-        }
+        steps = ("backup", "backups", "restore", "restore_tenant", "restoring", "drill", "drill_restore", "scratch")
         tenant = {f"tenant_{step}.sql" for step in ("check", "columns", "rows", "plan", "replace")}
-        assert {*scripts} == {*shell, *tenant, "dump.sql", "rows.sql", "swap.sql"}
+        sql = {"dump.sql", "rows.sql", "swap.sql", "catalog.sql", "roles.sql"}
+        assert {*scripts} == {*(f"{step}.sh" for step in steps), "common.sh", "tenants.sh", *tenant, *sql}
         task = platform.workloads["backup"]
         secrets = [one.directory for one in task.file_sets if one.secret]
         assert secrets == ["/run/secrets/roles", "/run/secrets/backup", "/run/secrets/admin"]
@@ -139,3 +135,27 @@ class TestMonitoring:
         platform = record_platform({**CLUSTER, **self.MONITORED})
         assert "postgres-exporter/queries" not in platform.files
         assert "backup.yml" not in platform.files["prometheus/rules"]
+
+
+class TestDrill:
+    def test_it_reads_the_backups_and_has_no_other_password_than_the_backup_role_s(
+        self, record_platform: RecordPlatform
+    ) -> None:
+        section = {"enabled": True, "drill": {"enabled": True, "schedule": "0 6 1 * *", "storageGib": 7}}
+        platform = record_platform({**CLUSTER, "backups": section})
+        drill, owner = platform.workloads["restore-drill"], platform.workloads["backup"]
+        assert isinstance(drill, ScheduledTask)
+        assert drill.schedule == "0 6 1 * *"
+        [shared] = drill.shared_volumes
+        assert (shared.owner, shared.writable) == ("backup", False)
+        [backups] = owner.volumes
+        assert shared.name == backups.name
+        of_owner = str(owner.environment["BACKUP_DIR"]).removeprefix(backups.mount)
+        assert drill.environment["BACKUP_DIR"] == shared.mount + of_owner
+        [volume] = drill.volumes
+        assert volume.size_gib == 7
+        assert str(drill.environment["DRILL_DIR"]).startswith(f"{volume.mount}/")
+        assert [one.directory for one in drill.file_sets if one.secret] == ["/run/secrets/backup"]
+
+    def test_backups_have_no_drill_by_default(self, record_platform: RecordPlatform) -> None:
+        assert "restore-drill" not in record_platform({**CLUSTER, **ENABLED}).workloads

@@ -143,7 +143,13 @@ class TestTargets:
     def test_only_rules_with_targets_are_mounted(self, full: RecordedPlatform) -> None:
         names = full.files["prometheus/rules"].keys()
         assert names >= {"services.yml", "stores.yml", "targets.yml", "disks.yml", "certificates.yml", "thresholds.yml"}
-        assert {"backup.yml", "tenants.yml"} & names == set()
+        assert {"backup.yml", "drill.yml", "tenants.yml"} & names == set()
+
+    def test_rules_about_the_restore_drill_require_it(self, record_platform: RecordPlatform) -> None:
+        without = record_platform(stack(backups={"enabled": True}))
+        assert "drill.yml" not in without.files["prometheus/rules"]
+        platform = record_platform(stack(backups={"enabled": True, "drill": {"enabled": True}}))
+        assert "drill.yml" in platform.files["prometheus/rules"]
 
     def test_rules_about_the_tenant_audit_require_it(self, record_platform: RecordPlatform) -> None:
         platform = record_platform(stack(tenants={"enabled": True}))
@@ -333,6 +339,7 @@ class TestPrometheus:
             "pti:objective:availability": "vector(0.99)",
             "pti:threshold:certificate_expiry_seconds": "vector(604800)",
             "pti:threshold:backup_age_seconds": "vector(93600)",
+            "pti:threshold:restore_drill_age_seconds": "vector(633600)",
             "pti:threshold:tenant_audit_age_seconds": "vector(612000)",
         }
 

@@ -102,6 +102,7 @@ DEVELOPER_STACK: Mapping[str, Any] = {
         "keepDays": 60,
         "storageGib": 50,
         "maxAgeHours": 5,
+        "drill": {"enabled": True, "schedule": "0 6 * * 1", "maxAgeHours": 200, "storageGib": 60},
     },
     "devTools": {
         "enabled": True,

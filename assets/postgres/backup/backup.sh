@@ -101,7 +101,10 @@ describe() {
 
 dump_database() {
     step="dump of $1"
-    run_psql --dbname "$1" --set archive="$new/$1.dump" --file "$here/dump.sql"
+    run_psql --dbname "$1" --set archive="$new/$1.dump" --set catalog="$new/$1.catalog" --file "$here/dump.sql"
+    # psql doesn't report that this file couldn't be written.
+    [ "$(tail -n 1 "$new/$1.catalog")" = end ] ||
+        fail "$1.catalog is incomplete: $(df -Pk "$directory" | awk 'NR == 2 { print $4 }') KiB are free in $directory"
     # A warning of pg_dump, such as about an object that it leaves out.
     if [ -s "$scratch/err" ]; then cat "$scratch/err" >&2; fi
     mv "$scratch/out" "$scratch/rows.$1"
@@ -114,6 +117,8 @@ dump_roles() {
     # pg_dumpall doesn't notice that its file couldn't be written.
     grep -q '^-- PostgreSQL database cluster dump complete$' "$new/globals.sql" ||
         fail "globals.sql is incomplete: $(df -Pk "$directory" | awk 'NR == 2 { print $4 }') KiB are free in $directory"
+    run_psql --file "$here/roles.sql"
+    cp "$scratch/out" "$new/globals.catalog" 2>"$scratch/err" || fail "$(cat "$scratch/err")"
 }
 
 write_manifest() {
@@ -121,6 +126,13 @@ write_manifest() {
     bytes=0
     describe globals.sql
     globals=$description
+    separator=""
+    for catalog in globals $databases; do
+        describe "$catalog.catalog"
+        printf '%s    {%s}' "$separator" "$description"
+        separator=",
+"
+    done >"$scratch/catalogs"
     separator=""
     for database in $databases; do
         describe "$database.dump"
@@ -133,8 +145,11 @@ write_manifest() {
     done >"$scratch/databases"
     {
         printf '{\n  "format": 1,\n  "time": "%s",\n' "$time"
+        printf '  "sequence": %s,\n' "$sequence"
         printf '  "server": "%s",\n  "tools": "%s",\n  "bytes": %s,\n' "$server" "$tools" "$bytes"
-        printf '  "globals": {%s},\n  "databases": [\n' "$globals"
+        printf '  "globals": {%s},\n  "catalogs": [\n' "$globals"
+        cat "$scratch/catalogs"
+        printf '\n  ],\n  "databases": [\n'
         cat "$scratch/databases"
         printf '\n  ]\n}\n'
     } >"$scratch/manifest.json"
@@ -163,20 +178,25 @@ SQL
     done
 }
 
-# Each backup that is neither among the newest ones nor young enough. Only complete backups have a name, and the one
+# Each backup that is neither among the newest sound ones nor young enough. Only complete backups have a name, and the one
 # that has just been verified always stays.
 delete_old() {
     step="deletion of old backups"
     oldest_kept=$(date -u -d "@$(($(date +%s) - keep_days * 86400))" +%Y%m%dT%H%M%SZ)
-    total=$(backup_names | wc -l)
-    number=0
-    for old in $(backup_names); do
-        number=$((number + 1))
-        if [ $((total - number)) -ge "$keep_count" ] && expr "$old" \< "$oldest_kept" >/dev/null && [ "$old" != "$name" ]; then
+    newer=0
+    for old in $(backup_names | tac); do
+        if [ $newer -ge "$keep_count" ] && expr "$old" \< "$oldest_kept" >/dev/null && [ "$old" != "$name" ]; then
             # It loses its name first, so that an interrupted deletion doesn't leave half a backup.
             mv "$directory/$old" "$directory/incomplete.$old"
             rm -rf "$directory/incomplete.$old"
             printf 'backup %s: deleted, older than %s days\n' "$old" "$keep_days"
+            continue
+        fi
+        check_sizes "$old"
+        if [ -z "$damage" ]; then
+            newer=$((newer + 1))
+        else
+            printf 'backup %s: damaged, and not counted: %s\n' "$old" "$damage"
         fi
     done
 }
@@ -195,6 +215,10 @@ find_databases
 check_space
 
 step="start"
+# The newest backup has the greatest number, whatever the clock is set to.
+sequence=1
+newest=$(newest_backup)
+if [ -n "$newest" ]; then sequence=$(($(sequence_of "$newest") + 1)); fi
 name=$(date -u +%Y%m%dT%H%M%SZ)
 while [ -e "$directory/$name" ]; do
     sleep 1

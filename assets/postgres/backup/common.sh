@@ -12,6 +12,7 @@
 #   manifest.json.sha256  the manifest's checksum, for sha256sum --check
 #   globals.sql           the server's roles, without passwords
 #   <database>.dump       one archive of pg_dump per database
+#   *.catalog             the facts of catalog.sql and roles.sql, which the drill compares
 # Every other name in BACKUP_DIR is ignored, except incomplete.*, the remains of a run that didn't succeed.
 #
 # The manifest has one value per line where a shell reads it, so that no JSON parser is needed.
@@ -78,17 +79,26 @@ is_backup_name() {
     esac
 }
 
-# Names of the backups, the oldest first.
+# Names of the backups, the oldest first: in the order in which they were taken, because the clock may have been set back.
 backup_names() {
     for path in "$directory"/*Z; do
-        if [ -d "$path" ] && is_backup_name "${path##*/}"; then printf '%s\n' "${path##*/}"; fi
-    done
+        if [ -d "$path" ] && is_backup_name "${path##*/}"; then
+            printf '%s %s\n' "$(sequence_of "${path##*/}")" "${path##*/}"
+        fi
+    done | sort -k 1,1n -k 2,2 | cut -d ' ' -f 2
+}
+
+# The number of the backup, 0 if its manifest has none.
+sequence_of() {
+    sequence_found=""
+    if [ -f "$directory/$1/manifest.json" ]; then
+        sequence_found=$(manifest_value "$1" sequence | sed -n '1s/^\([0-9]\{1,9\}\)$/\1/p')
+    fi
+    printf '%s' "${sequence_found:-0}"
 }
 
 newest_backup() {
-    newest=""
-    for name in $(backup_names); do newest=$name; done
-    printf '%s' "$newest"
+    backup_names | tail -n 1
 }
 
 # manifest_value BACKUP KEY
@@ -98,6 +108,11 @@ manifest_value() {
 
 backed_up_databases() {
     sed -n 's/^    {"name": "\([^"]*\)".*/\1/p' "$directory/$1/manifest.json"
+}
+
+# Files with the facts that the drill compares; none in a backup of an earlier release.
+catalogs() {
+    sed -n 's/^    {"file": "\([^"]*\.catalog\)".*/\1/p' "$directory/$1/manifest.json"
 }
 
 # snapshot_time BACKUP DATABASE
@@ -122,6 +137,21 @@ check_manifest() {
     elif [ "$(manifest_value "$1" format)" != 1 ]; then
         damage="its manifest has the format $(manifest_value "$1" format), and this program reads format 1"
     fi
+}
+
+# Set `damage` to what is wrong with the backup's manifest, or to the first file that is missing or has another size.
+check_sizes() {
+    check_manifest "$1"
+    [ -z "$damage" ] || return 0
+    sed -n 's/.*"file": "\([^"]*\)", "bytes": \([0-9]*\),.*/\1 \2/p' "$directory/$1/manifest.json" >"$scratch/sizes"
+    while read -r file bytes_wanted; do
+        if ! [ -f "$directory/$1/$file" ]; then
+            damage="$file is missing"
+        elif [ "$(wc -c <"$directory/$1/$file")" -ne "$bytes_wanted" ]; then
+            damage="$file doesn't have the size of the manifest"
+        fi
+        [ -z "$damage" ] || return 0
+    done <"$scratch/sizes"
 }
 
 # Set `damage` to what is wrong with these files of the backup, or to nothing. check_files BACKUP FILE …
@@ -152,7 +182,7 @@ check_files() {
 check_backup() {
     check_manifest "$1"
     [ -z "$damage" ] || return 0
-    files=globals.sql
+    files="globals.sql $(catalogs "$1" | tr '\n' ' ')"
     for database in $(backed_up_databases "$1"); do files="$files $database.dump"; done
     check_files "$1" $files
 }

@@ -1,5 +1,6 @@
 -- Dumps this database into the file `archive`, and prints the time of the snapshot and the rows of each table in the same
--- snapshot. The snapshot exists as long as this transaction. Variable: archive.
+-- snapshot. Writes the facts of catalog.sql in the same snapshot into the file `catalog`. The snapshot exists as long as this
+-- transaction. Variables: archive, catalog.
 --
 -- A table that is rewritten (ALTER TABLE) or truncated after the snapshot is empty for the snapshot, and pg_dump would
 -- dump no row of it (https://www.postgresql.org/docs/current/mvcc-caveats.html). So the tables are locked first: LOCK
@@ -18,6 +19,9 @@ SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"');
 \set dumped `pg_dump --format=custom --no-password --lock-wait-timeout=5min --snapshot=:'snapshot' --dbname=:'DBNAME' --file=:'archive' && echo true || echo false`
 \if :dumped
     \ir rows.sql
+    \o :catalog
+    \ir catalog.sql
+    \o
     COMMIT;
 \else
     DO $$ BEGIN RAISE EXCEPTION 'pg_dump failed'; END $$;

@@ -16,6 +16,7 @@ from components.exporter import SECRETS_DIRECTORY as EXPORTER_SECRETS
 from components.stores.postgres.backup import backup
 from components.stores.postgres.databases import BACKUP_ROLE, MONITOR_ROLE, TASK_NAME, databases
 from components.stores.postgres.pgadmin import pg_admin
+from components.stores.postgres.restore_drill import restore_drill
 from components.stores.postgres.server import ENDPOINT, cluster, server
 from components.stores.postgres.tenants import tenants
 from components.stores.store import ServerMetrics, Store, StoreArgs
@@ -122,6 +123,8 @@ def deploy(args: StoreArgs, options: DeployOptions) -> PostgresStore:
     backend.deploy(databases(args, (endpoint,), internal, depends_on=depends_on), options)
     if args.settings.backups.enabled:
         backend.deploy(backup(args, (endpoint,), internal), options)
+    if args.settings.backups.drill.enabled:
+        backend.deploy(restore_drill(args, (endpoint,), internal), options)
     if args.settings.tenants.enabled:
         backend.deploy(tenants(args, (endpoint,), internal), options)
     return PostgresStore(

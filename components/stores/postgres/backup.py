@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contract.outputs as contract
 from components.assets import asset, assets
+from components.credentials import Credentials
 from components.stores.postgres.databases import BACKUP_ROLE, TASK_NAME, Connections, connection_variables
 from components.stores.postgres.server import UID
 from components.stores.postgres.tenants import SCRIPT_VARIABLES, script_file_sets
@@ -17,6 +18,8 @@ SCRIPTS_DIRECTORY = "/assets"
 MOUNT = "/var/lib/postgresql"
 """Mount point of the volume. The image's user owns this directory, so a new volume on Docker belongs to that user."""
 
+BACKUP_VOLUME, BACKUPS_FOLDER = "backup-data", "backups"
+ROLE_DIRECTORY = "/run/secrets/backup"
 BACKUP_TIMEOUT_S = 6 * 3600
 
 
@@ -34,16 +37,15 @@ def backup(args: StoreArgs, connects_to: Connections, login: contract.PostgresOu
         command=("sh", f"{SCRIPTS_DIRECTORY}/backup.sh"),
         environment={
             **connection_variables(login),
-            "BACKUP_USER": BACKUP_ROLE,
-            "BACKUP_PASSWORD_FILE": "/run/secrets/backup/password",
+            **password_variables(),
             "ADMIN_USER": login.admin_role,
             "ADMIN_PASSWORD_FILE": "/run/secrets/admin/password",
             # Not the root of the volume, which contains `lost+found` on ext4.
-            "BACKUP_DIR": f"{MOUNT}/backups",
+            "BACKUP_DIR": f"{MOUNT}/{BACKUPS_FOLDER}",
             **SCRIPT_VARIABLES,
             # Outlives the server, and the databases that a restore replaces.
             "TENANTS_ERASED_FILE": f"{MOUNT}/erased-tenants",
-            "BACKUP_DATABASES": " ".join(service.database for service in SERVICES),
+            "BACKUP_DATABASES": databases_of_backup(),
             "BACKUP_KEEP_COUNT": str(settings.keep_count),
             "BACKUP_KEEP_DAYS": str(settings.keep_days),
         },
@@ -55,12 +57,7 @@ def backup(args: StoreArgs, connects_to: Connections, login: contract.PostgresOu
             ),
             # A restore deletes the rows of erased tenants, as the owners of the databases.
             *script_file_sets(args),
-            FileSet(
-                name="backup",
-                directory="/run/secrets/backup",
-                files={"password": credentials[POSTGRES_BACKUP]},
-                secret=True,
-            ),
+            password_file_set(credentials),
             FileSet(
                 name="admin",
                 directory="/run/secrets/admin",
@@ -69,10 +66,26 @@ def backup(args: StoreArgs, connects_to: Connections, login: contract.PostgresOu
             ),
         ),
         scratch=(Scratch(path="/tmp"),),  # noqa: S108 - a mount of its own
-        volumes=(Volume(name="backup-data", mount=MOUNT, size_gib=settings.storage_gib),),
+        volumes=(Volume(name=BACKUP_VOLUME, mount=MOUNT, size_gib=settings.storage_gib),),
         memory_mib=256,
         depends_on=(TASK_NAME,),
         connects_to=connects_to,
         schedule=settings.schedule,
         timeout_s=BACKUP_TIMEOUT_S,
     )
+
+
+def password_variables() -> dict[str, str]:
+    """Return the variables with the backup role and the file of `password_file_set`."""
+    return {"BACKUP_USER": BACKUP_ROLE, "BACKUP_PASSWORD_FILE": f"{ROLE_DIRECTORY}/password"}
+
+
+def password_file_set(credentials: Credentials) -> FileSet:
+    """Return the file with the backup role's password."""
+    files = {"password": credentials[POSTGRES_BACKUP]}
+    return FileSet(name="backup", directory=ROLE_DIRECTORY, files=files, secret=True)
+
+
+def databases_of_backup() -> str:
+    """Return the names of the databases that must exist, separated by spaces."""
+    return " ".join(service.database for service in SERVICES)

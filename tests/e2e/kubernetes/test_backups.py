@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from components.stores.postgres.backup import BACKUP_TASK
+from components.stores.postgres.restore_drill import DRILL_TASK
 from operations import backups
 from operations.project import OperationError
 from tests.e2e.counted import counted
@@ -26,12 +27,14 @@ NAME = re.compile(r"^(\d{8}T\d{6}Z)  PostgreSQL", re.MULTILINE)
 @pytest.fixture(scope="module", autouse=True)
 def _first_backup(operated: ClusterStack) -> Iterator[None]:
     """A backup. None is due during the tests, and none is left after them: the stack keeps the claim."""
-    operated.change({"backups": {"enabled": True, "schedule": "0 3 29 2 *", "storageGib": 1}})
+    drill = {"enabled": True, "schedule": "0 3 29 2 *", "storageGib": 2}
+    operated.change({"backups": {"enabled": True, "schedule": "0 3 29 2 *", "storageGib": 1, "drill": drill}})
     operated.up().succeeded()
     assert backups.backup(operated.name) == 0
     yield
     # A claim stays as long as a pod that has ended uses it.
-    operated.kubectl("delete", "jobs,persistentvolumeclaims", f"--selector=app.kubernetes.io/name={BACKUP_TASK}")
+    selector = f"--selector=app.kubernetes.io/name in ({BACKUP_TASK}, {DRILL_TASK})"
+    operated.kubectl("delete", "jobs,persistentvolumeclaims", selector)
 
 
 def test_a_database_gets_the_rows_of_its_backup_back(
@@ -54,6 +57,14 @@ def test_a_database_gets_the_rows_of_its_backup_back(
     assert "replaced_" in capfd.readouterr().out
 
 
+def test_a_drill_restores_the_newest_backup_beside_its_volume(
+    operated: ClusterStack, capfd: pytest.CaptureFixture[str]
+) -> None:
+    name = newest(operated, capfd)
+    assert backups.drill(operated.name) == 0
+    assert f"backup {name}: restored into a temporary server" in capfd.readouterr().out
+
+
 def test_the_next_backup_succeeds_after_one_was_cut_off(
     operated: ClusterStack, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -74,7 +85,7 @@ def test_the_next_backup_succeeds_after_one_was_cut_off(
 def test_backups_outlive_their_task(operated: ClusterStack, capfd: pytest.CaptureFixture[str]) -> None:
     before = names(operated, capfd)
     with operated.temporary_configuration():
-        operated.change({"backups": {"enabled": False}})
+        operated.change({"backups": {"enabled": False, "drill": {"enabled": False}}})
         operated.up().succeeded()
         assert operated.objects("cronjobs") == []
         with pytest.raises(OperationError, match="has no backups"):
