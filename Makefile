@@ -4,7 +4,7 @@ STACK ?= dev
 run = .venv/bin/python -m operations
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test setup up preview status doctor logs backup backups restore env beside take-over destroy wipe render documents lint kong-check
+.PHONY: help dev test setup up preview status doctor logs backup backups points recover restore env beside take-over destroy wipe render documents lint kong-check
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]*:.*## / {printf "%-12s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,13 @@ backup: ## back up the databases now: make backup STACK=prod
 
 backups: ## list the backups: make backups STACK=prod
 	@$(run) backups list --stack $(STACK)
+
+points: ## list the times to which databases can be recovered: make points STACK=prod
+	@$(run) points --stack $(STACK)
+
+recover: ## replace a database, or all, by its state at a time, after a typed confirmation: make recover DATABASE=pti_user TO=2026-11-29T12:34:56Z
+	@$(run) recover --stack $(STACK) --to $(or $(TO),$(error name the time: make recover DATABASE=pti_user TO=2026-11-29T12:34:56Z)) \
+		$(if $(filter all,$(DATABASE)),--all,--database $(or $(DATABASE),$(error name one, or all: make recover DATABASE=pti_user TO=2026-11-29T12:34:56Z)))
 
 restore: ## replace a database, or all, by the newest backup, after a typed confirmation: make restore DATABASE=pti_user
 	@$(run) restore --stack $(STACK) $(if $(filter all,$(DATABASE)),--all,--database $(or $(DATABASE),$(error name one, or all: make restore DATABASE=pti_user))) \

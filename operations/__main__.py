@@ -47,6 +47,8 @@ def _parser() -> argparse.ArgumentParser:
         "run": "run a scheduled task now, or another command in its container",
         "backup": "back up the databases now",
         "backups": "list or verify the backups, or prove that the newest one can be restored",
+        "points": "list the times to which databases can be recovered",
+        "recover": "replace databases by their state at a point in time, after a typed confirmation",
         "restore": "replace databases by those of a backup, after a typed confirmation",
         "env": "write the environment file of a service run from an editor",
         "beside": "write the configuration of a second stack like dev, on free ports",
@@ -78,6 +80,20 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("action", choices=("list", "verify", "drill"))
             command.add_argument("backup", nargs="?", help="verify only this one")
             command.add_argument("--json", action="store_true", help="list as JSON")
+        if name == "backup":
+            command.add_argument("--base", action="store_true", help="take a base backup for recoveries instead")
+        if name == "points":
+            how = command.add_mutually_exclusive_group()
+            how.add_argument("--json", action="store_true", help="list as JSON")
+            how.add_argument("--verify", action="store_true", help="also read all files and changes")
+        if name == "recover":
+            command.add_argument(
+                "--to", required=True, metavar="TIME", help="in UTC, for instance 2026-11-29T12:34:56Z, or latest"
+            )
+            what = command.add_mutually_exclusive_group(required=True)
+            what.add_argument("--database", help="for instance pti_user")
+            what.add_argument("--all", action="store_true", help="every database")
+            command.add_argument("--yes", action="store_true", help="don't ask")
         if name == "restore":
             what = command.add_mutually_exclusive_group(required=True)
             what.add_argument("--database", help="for instance pti_user")
@@ -168,8 +184,10 @@ def _run(arguments: argparse.Namespace) -> int:
 
             return runtime_of(arguments.stack).run_task(arguments.stack, arguments.workload, arguments.words or None)
         case "backup":
-            from operations import backups
+            from operations import backups, point_in_time
 
+            if arguments.base:
+                return point_in_time.take_base_backup(arguments.stack)
             return backups.backup(arguments.stack)
         case "backups":
             from operations import backups
@@ -179,6 +197,14 @@ def _run(arguments: argparse.Namespace) -> int:
             if arguments.action == "drill":
                 return backups.drill(arguments.stack)
             return backups.verify(arguments.stack, arguments.backup)
+        case "points":
+            from operations import point_in_time
+
+            return point_in_time.list_points(arguments.stack, as_json=arguments.json, verify=arguments.verify)
+        case "recover":
+            from operations import point_in_time
+
+            return point_in_time.recover(arguments.stack, arguments.to, arguments.database, confirmed=arguments.yes)
         case "restore":
             from operations import backups
 

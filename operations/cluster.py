@@ -22,7 +22,7 @@ from backends.kubernetes.rollout_status import rollout
 from operations import cluster_diagnosis
 from operations.configuration import read_configuration
 from operations.doctor.finding import ClockOffset, Finding, Instance
-from operations.job_run import JobRun
+from operations.job_run import INTERRUPTED, JobRun
 from operations.project import OperationError
 from operations.runtimes import RetainedData, no_such_task
 from settings.backend import KubernetesSettings
@@ -169,6 +169,25 @@ def run_task(stack: str, workload: str, command: Sequence[str] | None = None) ->
         lambda arguments, given: _kubectl(cluster, *arguments, given=given),
         partial(_command, cluster),
     ).run()
+
+
+def run_in_container(stack: str, workload: str, command: Sequence[str], cancel: Sequence[str]) -> int:
+    """Run a command in the first pod of a workload's StatefulSet. See `Runtime.run_in_container`."""
+    cluster = _cluster(stack)
+    listed = _kubectl(cluster, "get", "statefulsets", "--selector", PLATFORM_SELECTOR, "--output", "json")
+    names = [one["metadata"]["name"] for one in json.loads(listed)["items"]]
+    if workload not in names:
+        known = ", ".join(sorted(names)) or f"none. If the stack isn't up: make up STACK={stack}"
+        raise OperationError(f"Stack '{stack}' has no StatefulSet '{workload}'; its StatefulSets: {known}")
+    inside = ["exec", f"{workload}-0", f"--container={workload}", "--"]
+    # In a session of its own, kubectl doesn't get Ctrl-C: it would end and leave the run alone.
+    running = subprocess.Popen(_command(cluster, *inside, *command), stdin=subprocess.DEVNULL, start_new_session=True)
+    try:
+        return running.wait()
+    except KeyboardInterrupt:
+        _kubectl(cluster, *inside, *cancel)
+        running.wait()
+        return INTERRUPTED
 
 
 def destroy_obstacles(stack: str, recorded: Sequence[Mapping[str, Any]]) -> list[str]:

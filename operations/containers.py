@@ -227,16 +227,27 @@ def run_task(stack: str, workload: str, command: Sequence[str] | None = None) ->
     tasks = {row.workload: row for row in _started(stack) if row.schedule}
     if workload not in tasks:
         raise no_such_task(stack, workload, tasks)
-    task = tasks[workload]
-    if not task.status.startswith("Up "):
+    script = ["sh", SCHEDULER_PATH]
+    return _run(stack, tasks[workload], [*script, "run", *(command or ())], [*script, "cancel"])
+
+
+def run_in_container(stack: str, workload: str, command: Sequence[str], cancel: Sequence[str]) -> int:
+    """Run a command in a workload's container. See `Runtime.run_in_container`."""
+    rows = {row.workload: row for row in _started(stack)}
+    if workload not in rows:
+        raise OperationError(f"Stack '{stack}' runs no '{workload}'; it runs {', '.join(rows)}.")
+    return _run(stack, rows[workload], command, cancel)
+
+
+def _run(stack: str, row: ContainerStatus, command: Sequence[str], cancel: Sequence[str]) -> int:
+    if not row.status.startswith("Up "):
         raise OperationError(
-            f"The container '{task.container}' isn't running ({task.status}). Start it: make up STACK={stack}. "
-            f"If it doesn't keep running: make logs STACK={stack} SERVICE={workload}"
+            f"The container '{row.container}' isn't running ({row.status}). Start it: make up STACK={stack}. "
+            f"If it doesn't keep running: make logs STACK={stack} SERVICE={row.workload}"
         )
-    script = ("exec", task.container, "sh", SCHEDULER_PATH)
     # In a session of its own, the docker command doesn't get Ctrl-C: it would end and leave the run alone.
     running = subprocess.Popen(
-        ["docker", *script, "run", *(command or ())],
+        ["docker", "exec", row.container, *command],
         env=_engine(stack).environment,
         stdin=subprocess.DEVNULL,
         start_new_session=True,
@@ -244,7 +255,7 @@ def run_task(stack: str, workload: str, command: Sequence[str] | None = None) ->
     try:
         return running.wait()
     except KeyboardInterrupt:
-        _docker(stack, *script, "cancel")
+        _docker(stack, "exec", row.container, *cancel)
         running.wait()
         return INTERRUPTED
 

@@ -84,6 +84,22 @@ class Runtime(Protocol):
             OperationError: there is no such scheduled task, its run doesn't start, or the runtime doesn't respond.
         """
 
+    def run_in_container(self, stack: str, workload: str, command: Sequence[str], cancel: Sequence[str]) -> int:
+        """Run a command in the container of a stateful service with one replica, and stream its output.
+
+        Args:
+            stack: its name.
+            workload: the stateful service.
+            command: the command.
+            cancel: another command, which ends the first one; Ctrl-C runs it.
+
+        Returns:
+            The exit code of the command; 130 after Ctrl-C.
+
+        Raises:
+            OperationError: there is no such workload, it doesn't run, or the runtime doesn't respond.
+        """
+
     def workload_findings(self, stack: str, recorded: Sequence[Mapping[str, Any]]) -> list[Finding]:
         """Return what is wrong with each workload that is missing, doesn't run or isn't ready.
 

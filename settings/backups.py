@@ -7,6 +7,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from settings.base import Conflict, Section, SettingsConflict, missing_enabled_key, set_command
+from settings.point_in_time import PointInTimeSettings
 
 CRON_PATTERN = r"^[-0-9*,/]+( [-0-9*,/]+){4}$"
 
@@ -78,6 +79,10 @@ class BackupsSettings(Section):
         description="An alert fires if a database's last backup is older, with `monitoring`. Set it with the schedule.",
     )
     drill: DrillSettings = Field(default_factory=DrillSettings, description="The restore drill.")
+    point_in_time: PointInTimeSettings = Field(
+        default_factory=PointInTimeSettings,
+        description="Recovery to any time: base backups of the server's files, and all changes since them.",
+    )
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Self:

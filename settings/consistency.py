@@ -20,6 +20,12 @@ from settings.ports import host_port_keys, kong_admin_api, published_ports, runs
 
 ENABLE_GATEWAY_FIX = "pulumi config set --path pti-calendar:gateway.enabled true; or remove the key: " + REMOVE_COMMAND
 GENERATE_CREDENTIALS_COMMAND = set_command("generated")
+OTHER_RECOVERY = {
+    "external": "a managed server has its own recovery to a point in time",
+    "cloudnativepg": "the operator has its own, ScheduledBackup with the plugin barman-cloud and an object store",
+}
+"""Modes of PostgreSQL in which the stack doesn't archive changes, with the alternative."""
+
 PUBLIC_PASSWORDS_PROBLEM = "contains publicly known passwords"
 
 
@@ -82,6 +88,7 @@ def conflicts(settings: Settings) -> dict[str, Conflict]:
         reason = "without the audit (tenants.enabled)"
         unused = unused_keys(settings.monitoring.thresholds, ["tenant_audit_hours"], reason=reason)
         found |= _with_prefix("monitoring.thresholds", unused)
+    found |= _with_prefix("backups.pointInTime", _point_in_time(settings))
     receivers = settings.monitoring.receivers
     if settings.protect and settings.monitoring.enabled and not (receivers.has_receiver or receivers.none):
         found["monitoring.receivers"] = Conflict(
@@ -94,6 +101,25 @@ def conflicts(settings: Settings) -> dict[str, Conflict]:
     accepted, needed = settings.postgres.max_connections, postgres_connections.required_connections(settings.services)
     if replicas_are_right and not external_postgres and accepted < needed:
         found["postgres.maxConnections"] = postgres_connections.conflict(settings.services)
+    return found
+
+
+def _point_in_time(settings: Settings) -> dict[str, Conflict]:
+    """Return the conflicts of `backups.pointInTime`."""
+    section, postgres = settings.backups.point_in_time, settings.postgres
+    found: dict[str, Conflict] = {}
+    if not section.enabled:
+        return found
+    if not settings.backups.enabled:
+        problem = "is true, but backups.enabled is not: a recovery uses the scripts and the format of the backups"
+        found["enabled"] = Conflict(problem, set_command("false"))
+    elif reason := OTHER_RECOVERY.get(postgres.mode):
+        found["enabled"] = Conflict(
+            f"is not supported with postgres.mode '{postgres.mode}': {reason}", set_command("false")
+        )
+    elif 2 * section.max_wal_gib > postgres.storage_gib:
+        problem = f"is more than half of the server's volume ({postgres.storage_gib} GiB, postgres.storageGib)"
+        found["maxWalGib"] = Conflict(problem, set_command(str(max(1, postgres.storage_gib // 2))))
     return found
 
 

@@ -20,6 +20,9 @@ JWT = Credential(
 POSTGRES_MONITOR = Credential(
     "postgresMonitorPassword", "POSTGRES_MONITOR_PASSWORD", "pti_monitor", "PostgreSQL's role pti_monitor"
 )
+POSTGRES_ARCHIVE = Credential(
+    "postgresArchivePassword", "POSTGRES_ARCHIVE_PASSWORD", "pti_archive", "PostgreSQL's role pti_archive"
+)
 GRAFANA = Credential("grafanaPassword", "GRAFANA_ADMIN_PASSWORD", "admin", "Grafana's user admin")
 ALERT_EMAIL = Credential(
     "alertEmailPassword", "ALERT_EMAIL_PASSWORD", None, "the mail server for alerts", third_party=True
@@ -65,6 +68,7 @@ CREDENTIALS: tuple[Credential, ...] = (
     JWT,
     PGADMIN,
     POSTGRES_MONITOR,
+    POSTGRES_ARCHIVE,
     GRAFANA,
     ALERT_EMAIL,
     ALERT_WEBHOOK,
@@ -91,6 +95,8 @@ def required_credentials(settings: Settings) -> tuple[Credential, ...]:
         unused.add(PGADMIN)
     if not settings.monitoring.enabled:
         unused |= {POSTGRES_MONITOR, GRAFANA}
+    if not settings.backups.point_in_time.enabled:
+        unused.add(POSTGRES_ARCHIVE)
     receivers = settings.monitoring.receivers
     for credential, used in (
         (ALERT_EMAIL, receivers.email.username is not None),

@@ -25,7 +25,7 @@
 #                                  sets the password
 #
 # Roles, for a database `d`: `d_owner` (no login), `d_migrator`, `d_app`; for all of them `pti_backup`; and
-# `pti_monitor` if a password file of that name exists.
+# `pti_monitor` and `pti_archive` if a password file of that name exists.
 #
 # Standard output reports what was created, changed or kept, and the findings of tenancy.audit(); a finding isn't a
 # failure. Exit status: 0 if the server is in the wanted state; 1 if it isn't, with the reason on standard error; 130
@@ -40,6 +40,7 @@ export LC_ALL
 
 backup_role=pti_backup
 monitor_role=pti_monitor
+archive_role=pti_archive
 table=${PROVISION_TABLE:-/etc/provisioning/databases}
 passwords=${PROVISION_PASSWORDS_DIR:-/run/secrets/passwords}
 wait_s=${PROVISION_WAIT_S:-60}
@@ -69,7 +70,7 @@ fail() {
 # after a failure.
 run_psql() {
     psql --no-psqlrc --quiet --no-align --tuples-only --no-password --set ON_ERROR_STOP=1 \
-        --set backup="$backup_role" --set monitor="$monitor_role" "$@" >>"$scratch/out" 2>"$scratch/err" ||
+        --set backup="$backup_role" --set monitor="$monitor_role" --set archive="$archive_role" --set replication=false "$@" >>"$scratch/out" 2>"$scratch/err" ||
         fail "$(cat "$scratch/err")"
     if [ -s "$scratch/err" ]; then cat "$scratch/err" >&2; fi
 }
@@ -138,13 +139,15 @@ logins() {
     for database in $databases; do printf '%s\n' "${database}_migrator@$database" "${database}_app@$database"; done
     printf '%s\n' "$backup_role@$PGDATABASE"
     if $with_monitor; then printf '%s\n' "$monitor_role@$PGDATABASE"; fi
+    if $with_archive; then printf '%s\n' "$archive_role@$PGDATABASE"; fi
 }
 
 # Checked before any change, because an incomplete set of passwords is the caller's mistake.
 check_passwords() {
     begin "passwords in $passwords"
-    with_monitor=false
+    with_monitor=false with_archive=false
     if [ -e "$passwords/$monitor_role" ]; then with_monitor=true; fi
+    if [ -e "$passwords/$archive_role" ]; then with_archive=true; fi
     for login in $(logins); do
         file=$passwords/${login%@*}
         if ! [ -f "$file" ] || ! [ -r "$file" ]; then
@@ -199,7 +202,7 @@ connect() {
 
 prepare_server() {
     begin "server"
-    run_psql --set with_monitor=$with_monitor --set backup_connections="$backup_connections" \
+    run_psql --set with_monitor=$with_monitor --set with_archive=$with_archive --set backup_connections="$backup_connections" \
         --set monitor_connections="$monitor_connections" --set services_connections="$services_connections" \
         --set require_connections="$require_connections" --file "$here/server.sql"
     tell "server: unchanged"

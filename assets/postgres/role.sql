@@ -1,10 +1,11 @@
 -- Sets exactly these attributes, memberships and time limits of one role, whatever it had before.
--- Variables: role, login, bypassrls, inherit (true or false), connections (-1: no limit), member_of (names of roles),
+-- Variables: role, login, replication, bypassrls, inherit (true or false), connections (-1: no limit), member_of (names of roles),
 -- timeouts (name=value …); the last two are separated by spaces, and what this server doesn't know is left out.
 SELECT NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'role') AS is_new \gset
 
-SELECT format('CREATE ROLE %I %s %s %s CONNECTION LIMIT %s %s', :'role',
+SELECT format('CREATE ROLE %I %s %s %s %s CONNECTION LIMIT %s %s', :'role',
         CASE WHEN :login THEN 'LOGIN' ELSE 'NOLOGIN' END,
+        CASE WHEN :replication THEN 'REPLICATION' ELSE 'NOREPLICATION' END,
         CASE WHEN :bypassrls THEN 'BYPASSRLS' ELSE 'NOBYPASSRLS' END,
         CASE WHEN :inherit THEN 'INHERIT' ELSE 'NOINHERIT' END,
         :connections,
@@ -19,7 +20,7 @@ FROM pg_roles, concat_ws(' ',
     CASE WHEN rolsuper THEN 'NOSUPERUSER' END,
     CASE WHEN rolcreatedb THEN 'NOCREATEDB' END,
     CASE WHEN rolcreaterole THEN 'NOCREATEROLE' END,
-    CASE WHEN rolreplication THEN 'NOREPLICATION' END,
+    CASE WHEN rolreplication <> :replication THEN CASE WHEN :replication THEN 'REPLICATION' ELSE 'NOREPLICATION' END END,
     CASE WHEN rolbypassrls <> :bypassrls THEN CASE WHEN :bypassrls THEN 'BYPASSRLS' ELSE 'NOBYPASSRLS' END END,
     CASE WHEN rolcanlogin <> :login THEN CASE WHEN :login THEN 'LOGIN' ELSE 'NOLOGIN' END END,
     CASE WHEN rolinherit <> :inherit THEN CASE WHEN :inherit THEN 'INHERIT' ELSE 'NOINHERIT' END END,

@@ -1,6 +1,6 @@
 -- Once per server: check the administrator's privileges and the number of connections, create the roles for all
--- databases, and close the server's own databases. Variables: backup, monitor (role names), with_monitor,
--- backup_connections, monitor_connections, services_connections (all that application and migrator roles may open),
+-- databases, and close the server's own databases. Variables: backup, monitor, archive (role names), with_monitor,
+-- with_archive, backup_connections, monitor_connections, services_connections (all that application and migrator roles may open),
 -- require_connections (whether to refuse a server with fewer). Here and in the other files, a row for \gexec is a
 -- command followed by its report.
 \ir lock.sql
@@ -56,6 +56,28 @@ FROM (
     \ir role.sql
 \endif
 
+-- The archive role copies the server's files, but reads no table. A replication slot without a receiver would keep WAL.
+\if :with_archive
+    \set role :archive
+    \set replication true
+    \set bypassrls false
+    \set connections 5
+    \set timeouts 'statement_timeout=1min lock_timeout=10s idle_in_transaction_session_timeout=10s'
+    \set member_of 'pg_read_all_stats pg_use_reserved_connections'
+    \ir role.sql
+\else
+    SELECT format('ALTER ROLE %I NOLOGIN', rolname),
+        format('SELECT %L', format('role %s: may no longer log in, without backups.pointInTime', rolname))
+    FROM pg_roles WHERE rolname = :'archive' AND rolcanlogin
+    \gexec
+    -- One after the other: a slot that is in use can't be dropped, and the receiver can no longer log in.
+    SELECT format('SELECT pg_terminate_backend(%s, 10000)', coalesce(active_pid::text, 'NULL')),
+        format('SELECT pg_drop_replication_slot(%L)', slot_name),
+        format('SELECT %L', format('replication slot %s: dropped, without backups.pointInTime', slot_name))
+    FROM pg_replication_slots WHERE slot_name = :'archive'
+    \gexec
+\endif
+
 -- Services can't use the server's own databases.
 SELECT format('REVOKE ALL ON DATABASE %I FROM PUBLIC', datname),
     format('SELECT %L', format('database %s: closed to PUBLIC', datname))
@@ -79,7 +101,8 @@ ORDER BY datname, rolname
 \gexec
 
 -- When each database was last backed up, its last restore drill and its last audit: the backup role records them, and the
--- monitor reads them. These are the only tables that the backup role can write to.
+-- monitor reads them. These are the only tables that the backup role can write to. The archive role writes the state of
+-- the archive.
 CREATE SCHEMA IF NOT EXISTS backups;
 SELECT 'CREATE TABLE backups.last_success (database name PRIMARY KEY, snapshot_at timestamptz NOT NULL)',
     format('SELECT %L', 'server: table backups.last_success created')
@@ -95,9 +118,18 @@ SELECT 'CREATE TABLE tenants.last_audit (database name PRIMARY KEY, ended_at tim
     format('SELECT %L', 'server: table tenants.last_audit created')
 WHERE to_regclass('tenants.last_audit') IS NULL
 \gexec
+SELECT 'CREATE TABLE backups.archive (only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row), seen_at timestamptz,
+    base_at timestamptz, broken_at timestamptz, holes int NOT NULL DEFAULT 0)',
+    format('SELECT %L', 'server: table backups.archive created')
+WHERE to_regclass('backups.archive') IS NULL
+\gexec
 GRANT USAGE ON SCHEMA backups, tenants TO :"backup";
 GRANT SELECT, INSERT, UPDATE ON backups.last_success, backups.last_drill, tenants.last_audit TO :"backup";
 \if :with_monitor
     GRANT USAGE ON SCHEMA backups, tenants TO :"monitor";
-    GRANT SELECT ON backups.last_success, backups.last_drill, tenants.last_audit TO :"monitor";
+    GRANT SELECT ON backups.last_success, backups.last_drill, tenants.last_audit, backups.archive TO :"monitor";
+\endif
+\if :with_archive
+    GRANT USAGE ON SCHEMA backups TO :"archive";
+    GRANT SELECT, INSERT, UPDATE ON backups.archive TO :"archive";
 \endif

@@ -62,6 +62,12 @@ initialise() {
     sync -f "$PGDATA"
 }
 
+# `all` doesn't include replication. Also for data of a former release.
+allow_replication() {
+    rule="host replication pti_archive all scram-sha-256"
+    grep -qxF "$rule" "$PGDATA/pg_hba.conf" || printf '%s\n' "$rule" >>"$PGDATA/pg_hba.conf"
+}
+
 # The arguments are passed to the server. The password is passed on standard input, because process lists show
 # arguments.
 set_password() {
@@ -101,5 +107,6 @@ else
     refuse_missing_data
     initialise
 fi
+allow_replication
 if [ "$(cat "$marker" 2>/dev/null)" != "$layout" ]; then mark; fi
 exec "$@"

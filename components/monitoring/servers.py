@@ -49,7 +49,12 @@ RULES_BY_JOB = {
 }
 """Rule files that are mounted only if a target of this job is scraped."""
 
-RULES_BY_WORKLOAD = {"backup.yml": "backup", "drill.yml": "restore-drill", "tenants.yml": "tenants"}
+RULES_BY_WORKLOAD = {
+    "archive.yml": "archive",
+    "backup.yml": "backup",
+    "drill.yml": "restore-drill",
+    "tenants.yml": "tenants",
+}
 """Rule files that are mounted only if the stack has this workload."""
 
 

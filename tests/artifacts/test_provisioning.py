@@ -135,7 +135,12 @@ def test_the_monitor_exists_only_with_a_password(server: Server, installation: I
                 found = session.execute(metric["query"])
                 columns = [column.name for column in found.description or ()]
                 assert columns == [key for one in metric["metrics"] for key in one], name
-                assert database in {row[0] for row in found.fetchall()}
+                rows = found.fetchall()
+                if columns[0] == "database":
+                    assert database in {row[0] for row in rows}
+                else:
+                    # About the archive, which this server doesn't have.
+                    assert [[int(value) for value in row] for row in rows] == [[0] * len(columns)]
 
         del task.passwords["pti_monitor"]
         kept = "role pti_monitor: no password file, password unchanged"

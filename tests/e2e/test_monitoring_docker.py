@@ -39,7 +39,7 @@ from tests.engine import docker_engine
 from tests.engine.docker_engine import docker
 from tests.engine.waiting import until
 
-UNUSED_RULE_FILES = {"backup.yml", "tenants.yml", "kubernetes.yml", "cloudnativepg.yml"}
+UNUSED_RULE_FILES = {"archive.yml", "backup.yml", "tenants.yml", "kubernetes.yml", "cloudnativepg.yml"}
 """Rules that no Docker stack loads, because no exporter there reports the metrics."""
 
 UNUSED_SERIES = {

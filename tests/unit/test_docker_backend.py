@@ -561,7 +561,7 @@ class TestVolumes:
         before, after = deploy(DEFAULT_VALUES), deploy(CHANGED_VALUES)
         data = persistent_volumes(before)
         stores = {"postgres-data", "redis-data", "kafka-zookeeper-data", "zookeeper-data", "zookeeper-log"}
-        assert data.keys() == {*stores, "backup-data", "backup-runs"}
+        assert data.keys() == {*stores, "backup-data", "backup-runs", "archive-data"}
         assert persistent_volumes(after) == data
 
     def test_the_changed_configuration_differs_in_every_setting(self) -> None:
@@ -914,9 +914,12 @@ def persistent_volumes(recording: Recording[Any]) -> dict[str, Mapping[str, Any]
 # other mode has its own test.
 OTHER_BACKEND_KEYS = re.compile(
     r"\.(backend\.kind|(postgres|redis|kafka)\.(mode|external\..*)|postgres\.cloudnativepg\..*|kafka\.brokers"
-    r"|backups\.enabled|(kubernetes|gateway|edge|services|frontends|monitoring|tenants)\..*)"
+    r"|backups\.(point_in_time\.)?enabled|(kubernetes|gateway|edge|services|frontends|monitoring|tenants)\..*)"
 )
-DEFAULT_VALUES: dict[str, Any] = {"backups": {"enabled": True}, "devTools": {"enabled": False}}
+DEFAULT_VALUES: dict[str, Any] = {
+    "backups": {"enabled": True, "pointInTime": {"enabled": True}},
+    "devTools": {"enabled": False},
+}
 CHANGED_VALUES: dict[str, Any] = {
     "backend": {
         "host": "ssh://me@engine",
@@ -954,6 +957,15 @@ CHANGED_VALUES: dict[str, Any] = {
         "keepDays": 9,
         "storageGib": 50,
         "maxAgeHours": 48,
+        "pointInTime": {
+            "enabled": True,
+            "schedule": "0 */6 * * *",
+            "keepCount": 4,
+            "keepDays": 14,
+            "storageGib": 60,
+            "maxWalGib": 3,
+            "maxAgeHours": 7,
+        },
     },
     "devTools": {
         "enabled": True,

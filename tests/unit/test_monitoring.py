@@ -143,7 +143,7 @@ class TestTargets:
     def test_only_rules_with_targets_are_mounted(self, full: RecordedPlatform) -> None:
         names = full.files["prometheus/rules"].keys()
         assert names >= {"services.yml", "stores.yml", "targets.yml", "disks.yml", "certificates.yml", "thresholds.yml"}
-        assert {"backup.yml", "drill.yml", "tenants.yml"} & names == set()
+        assert {"archive.yml", "backup.yml", "drill.yml", "tenants.yml"} & names == set()
 
     def test_rules_about_the_restore_drill_require_it(self, record_platform: RecordPlatform) -> None:
         without = record_platform(stack(backups={"enabled": True}))
@@ -340,6 +340,8 @@ class TestPrometheus:
             "pti:threshold:certificate_expiry_seconds": "vector(604800)",
             "pti:threshold:backup_age_seconds": "vector(93600)",
             "pti:threshold:restore_drill_age_seconds": "vector(633600)",
+            "pti:threshold:base_age_seconds": "vector(93600)",
+            "pti:threshold:kept_wal_bytes": "vector(2147483648)",
             "pti:threshold:tenant_audit_age_seconds": "vector(612000)",
         }
 

@@ -30,7 +30,7 @@ case " $* " in
     *" ps "*) cat "{notes}/containers" ;;
     *" {script} status "*) echo "run of 2026-06-10T02:30:00Z succeeded" ;;
     *" {script} cancel "*) : >"{notes}/cancelled" ;;
-    *" {script} run "*)
+    *" {script} run "* | *" own command"*)
         echo "the task's output"
         until [ ! -e "{notes}/hangs" ] || [ -e "{notes}/cancelled" ]; do sleep 0.1; done
         exit 7 ;;
@@ -159,10 +159,27 @@ class TestDocker:
         assert "unknown: 'docker exec' failed:\n  is restarting" in capsys.readouterr().out
 
 
+class TestDockerContainer:
+    def test_a_command_runs_in_the_container_and_its_exit_code_is_returned(self, engine: Path) -> None:
+        assert containers.run_in_container("dev", "postgres", ["own", "command"], ["cancel"]) == 7
+        assert commands(engine)[-1] == "exec pti-postgres-dev own command"
+
+    def test_an_unknown_workload_is_refused_with_the_known_ones(self, engine: Path) -> None:
+        with pytest.raises(OperationError, match="runs no 'unknown'; it runs backup, postgres"):
+            containers.run_in_container("dev", "unknown", ["own", "command"], ["cancel"])
+
+    def test_a_stopped_container_is_refused(self, engine: Path) -> None:
+        (engine / "containers").write_text(row("postgres", STOPPED))
+        with pytest.raises(OperationError, match=r"'pti-postgres-dev' isn't running \(Exited \(0\) 2 hours ago\)"):
+            containers.run_in_container("dev", "postgres", ["own", "command"], ["cancel"])
+
+
 KUBECTL = """#!/bin/sh
-for one in "$@"; do case $one in get|create|patch|delete|logs) verb=$one; break ;; esac; done
+for one in "$@"; do case $one in exec|get|create|patch|delete|logs) verb=$one; break ;; esac; done
 echo "$*" >>"{notes}/commands"
 case "$verb $*" in
+    "get "*" statefulsets "*) echo '{{"items": [{{"metadata": {{"name": "archive"}}}}]}}' ;;
+    "exec "*) exit 7 ;;
     "get "*" cronjobs "*) cat "{notes}/cronjobs" ;;
     "get "*" cronjob "*) cat "{notes}/cronjob" ;;
     "get "*" job "*) cat "{notes}/job-$(echo "$*" | sed 's/.* job \\([^ ]*\\) .*/\\1/')" ;;
@@ -235,6 +252,16 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def write(folder: Path, name: str, content: Mapping[str, Any]) -> None:
     (folder / name).write_text(json.dumps(content))
+
+
+class TestKubernetesPod:
+    def test_a_command_runs_in_the_pod_and_its_exit_code_is_returned(self, api: Path) -> None:
+        assert cluster.run_in_container("prod", "archive", ["own", "command"], ["cancel"]) == 7
+        assert commands(api)[-1].endswith(" exec archive-0 --container=archive -- own command")
+
+    def test_an_unknown_workload_is_refused_with_the_known_ones(self, api: Path) -> None:
+        with pytest.raises(OperationError, match="no StatefulSet 'unknown'; its StatefulSets: archive"):
+            cluster.run_in_container("prod", "unknown", ["own", "command"], ["cancel"])
 
 
 class TestKubernetes:

@@ -103,6 +103,15 @@ DEVELOPER_STACK: Mapping[str, Any] = {
         "storageGib": 50,
         "maxAgeHours": 5,
         "drill": {"enabled": True, "schedule": "0 6 * * 1", "maxAgeHours": 200, "storageGib": 60},
+        "pointInTime": {
+            "enabled": True,
+            "schedule": "0 */6 * * *",
+            "keepCount": 4,
+            "keepDays": 14,
+            "storageGib": 60,
+            "maxWalGib": 3,
+            "maxAgeHours": 7,
+        },
     },
     "devTools": {
         "enabled": True,

@@ -12,6 +12,7 @@
 #   BACKUP_KEEP_COUNT  default 7: how many of the newest backups are kept in any case
 #   BACKUP_KEEP_DAYS   default 30: backups up to this age are kept as well
 #   BACKUP_WAIT_S      default 300: how long to wait for the server to accept connections
+#   BACKUP_AS_OF       optional: the time that the rows are of, for a server that was recovered to it
 #
 # The run logs in as pti_backup, which reads every row and only writes to the table backups.last_success. Each database
 # has a snapshot of its own. A backup gets its name when it is complete, verified and on the disk; only then are old
@@ -107,6 +108,8 @@ dump_database() {
         fail "$1.catalog is incomplete: $(df -Pk "$directory" | awk 'NR == 2 { print $4 }') KiB are free in $directory"
     # A warning of pg_dump, such as about an object that it leaves out.
     if [ -s "$scratch/err" ]; then cat "$scratch/err" >&2; fi
+    # A recovered server shows the rows of an earlier time.
+    if [ -n "${BACKUP_AS_OF:-}" ]; then sed -i "1s/.*/$BACKUP_AS_OF/" "$scratch/out"; fi
     mv "$scratch/out" "$scratch/rows.$1"
 }
 

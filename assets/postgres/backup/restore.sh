@@ -165,7 +165,8 @@ SQL
 }
 
 read_arguments "$@"
-lock_directory
+# Before the first backup, there may be databases that a recovery to a point in time has replaced (recover.sh).
+if [ -d "$directory" ] || ! $drops_replaced; then lock_directory; fi
 if $drops_replaced; then
     connect
     drop_replaced

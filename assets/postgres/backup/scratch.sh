@@ -3,22 +3,26 @@
 #
 #   require_space DIRECTORY MIB          fail if less is free
 #   create_scratch_server DATA           create an empty cluster and start its server
-#   start_scratch_server DATA [OPTION …] start a server on an existing data directory, with additional options of postgres,
-#                                        and return when it accepts connections; a recovery may take hours
+#   start_scratch_server DATA [OPTION …] start a server on an existing data directory, with these options of postgres, and
+#                                        return when it accepts connections; a recovery may take hours
 #   on_scratch_server COMMAND …          run a command that connects to the server as its superuser `postgres`
 #   stop_scratch_server                  stop it at once; the data directory stays
 #
 # Environment: POSTGRES_INITDB_ARGS, options of initdb with the shell's quoting, as in start.sh.
 #
-# The data directory must be a copy that can be thrown away: the server does not sync its files. It ignores the addresses,
-# the authentication and the WAL archive that the directory configures. It stops at the end of the run, also if the shell
-# is killed, because it would keep the run's lock.
+# The data directory must be a copy that can be thrown away: the server doesn't sync its files. It ignores the
+# directory's settings of addresses, authentication and WAL archive. It stops at the end of the run, also if the shell is
+# killed, because it would keep the run's lock.
+#
+# The run's end also removes the directory that `scratch_remains` names.
 #
 # The options come after those of the directory's own configuration, and the sizes of the control file are used, because
 # a recovery needs no fewer locks and prepared transactions than the original server.
 scratch_server=""
 scratch_log=$scratch/server.log
 scratch_socket=""
+scratch_remains=""
+trap 'stop_scratch_server; rm -rf "$scratch" ${scratch_remains:+"$scratch_remains"}' EXIT
 
 # require_space DIRECTORY MIB
 require_space() {
@@ -48,7 +52,6 @@ start_scratch_server() {
     chmod 700 "$scratch_data"
     # The remains of the server that the directory was copied from, or of a killed one.
     rm -f "$scratch_data/postmaster.pid"
-    trap 'stop_scratch_server; rm -rf "$scratch"' EXIT
     # shellcheck disable=SC2046 # words
     $(stop_with_parent) postgres -D "$scratch_data" \
         -c listen_addresses= -c unix_socket_directories="$scratch_socket" -c unix_socket_permissions=0700 -c port=5432 \

@@ -13,6 +13,7 @@ from capabilities import Capability
 from components.assets import asset
 from components.exporter import NOBODY_UID, exporter
 from components.exporter import SECRETS_DIRECTORY as EXPORTER_SECRETS
+from components.stores.postgres.archive import archive
 from components.stores.postgres.backup import backup
 from components.stores.postgres.databases import BACKUP_ROLE, MONITOR_ROLE, TASK_NAME, databases
 from components.stores.postgres.pgadmin import pg_admin
@@ -85,12 +86,14 @@ class PostgresStore(Store[contract.PostgresOutput]):
 def deploy(args: StoreArgs, options: DeployOptions) -> PostgresStore:
     """Deploy the server of the chosen mode, unless it is external, and provision the databases."""
     settings, backend, external = args.settings.postgres, args.backend, args.settings.postgres.external
+    point_in_time = args.settings.backups.point_in_time
     endpoint: Endpoint | ExternalEndpoint = ENDPOINT
     admin, ssl_mode = ADMIN_ROLE, "disable"
     depends_on: tuple[str, ...] = (ENDPOINT.workload,)
     server_metrics: ServerMetrics | None = None
     if settings.mode == "single":
-        backend.deploy(server(settings, args.credentials), options)
+        kept_wal_gib = point_in_time.max_wal_gib if point_in_time.enabled else None
+        backend.deploy(server(settings, args.credentials, kept_wal_gib=kept_wal_gib), options)
     elif settings.mode == "cloudnativepg":
         what = "PostgreSQL on several nodes"
         operator = require_part(backend.postgres_operator, what, backend.kind, Capability.POSTGRES_OPERATOR)
@@ -125,6 +128,8 @@ def deploy(args: StoreArgs, options: DeployOptions) -> PostgresStore:
         backend.deploy(backup(args, (endpoint,), internal), options)
     if args.settings.backups.drill.enabled:
         backend.deploy(restore_drill(args, (endpoint,), internal), options)
+    if point_in_time.enabled:
+        backend.deploy(archive(args, (endpoint,), internal), options)
     if args.settings.tenants.enabled:
         backend.deploy(tenants(args, (endpoint,), internal), options)
     return PostgresStore(

@@ -29,22 +29,14 @@ def backup(args: StoreArgs, connects_to: Connections, login: contract.PostgresOu
     Args:
         login: the server's address, and its roles.
     """
-    settings, credentials = args.settings.backups, args.credentials
+    settings = args.settings.backups
     return ScheduledTask(
         name=BACKUP_TASK,
         image=args.settings.postgres.image,
         user=UID,
         command=("sh", f"{SCRIPTS_DIRECTORY}/backup.sh"),
         environment={
-            **connection_variables(login),
-            **password_variables(),
-            "ADMIN_USER": login.admin_role,
-            "ADMIN_PASSWORD_FILE": "/run/secrets/admin/password",
-            # Not the root of the volume, which contains `lost+found` on ext4.
-            "BACKUP_DIR": f"{MOUNT}/{BACKUPS_FOLDER}",
-            **SCRIPT_VARIABLES,
-            # Outlives the server, and the databases that a restore replaces.
-            "TENANTS_ERASED_FILE": f"{MOUNT}/erased-tenants",
+            **restore_environment(login, BACKUPS_FOLDER),
             "BACKUP_DATABASES": databases_of_backup(),
             "BACKUP_KEEP_COUNT": str(settings.keep_count),
             "BACKUP_KEEP_DAYS": str(settings.keep_days),
@@ -53,17 +45,9 @@ def backup(args: StoreArgs, connects_to: Connections, login: contract.PostgresOu
             FileSet(
                 name="scripts",
                 directory=SCRIPTS_DIRECTORY,
-                files={**assets("postgres/backup"), "tenants.sh": asset("postgres/tenants.sh")},
+                files=restore_scripts(),
             ),
-            # A restore deletes the rows of erased tenants, as the owners of the databases.
-            *script_file_sets(args),
-            password_file_set(credentials),
-            FileSet(
-                name="admin",
-                directory="/run/secrets/admin",
-                files={"password": credentials[POSTGRES_ADMIN]},
-                secret=True,
-            ),
+            *restore_file_sets(args),
         ),
         scratch=(Scratch(path="/tmp"),),  # noqa: S108 - a mount of its own
         volumes=(Volume(name=BACKUP_VOLUME, mount=MOUNT, size_gib=settings.storage_gib),),
@@ -89,3 +73,43 @@ def password_file_set(credentials: Credentials) -> FileSet:
 def databases_of_backup() -> str:
     """Return the names of the databases that must exist, separated by spaces."""
     return " ".join(service.database for service in SERVICES)
+
+
+def restore_environment(login: contract.PostgresOutput, directory: str) -> dict[str, str]:
+    """Return the variables of backup.sh and restore.sh.
+
+    Args:
+        login: the server's address, and its roles.
+        directory: name of the directory of the backups on the volume.
+    """
+    return {
+        **connection_variables(login),
+        **password_variables(),
+        "ADMIN_USER": login.admin_role,
+        "ADMIN_PASSWORD_FILE": "/run/secrets/admin/password",
+        # Not the root of the volume, which contains `lost+found` on ext4.
+        "BACKUP_DIR": f"{MOUNT}/{directory}",
+        **SCRIPT_VARIABLES,
+        # Outlives the server, and the databases that a restore replaces.
+        "TENANTS_ERASED_FILE": f"{MOUNT}/erased-tenants",
+    }
+
+
+def restore_scripts() -> dict[str, str]:
+    """Return the scripts that back up and restore."""
+    return {**assets("postgres/backup"), "tenants.sh": asset("postgres/tenants.sh")}
+
+
+def restore_file_sets(args: StoreArgs) -> tuple[FileSet, ...]:
+    """Return the files to which `restore_environment` refers."""
+    return (
+        # A restore deletes the rows of erased tenants, as the owners of the databases.
+        *script_file_sets(args),
+        password_file_set(args.credentials),
+        FileSet(
+            name="admin",
+            directory="/run/secrets/admin",
+            files={"password": args.credentials[POSTGRES_ADMIN]},
+            secret=True,
+        ),
+    )

@@ -9,13 +9,14 @@ from components.stores.store import StoreArgs
 from settings import postgres_connections
 from settings.applications import ServicesSettings
 from settings.catalog import SERVICES
-from settings.credentials import POSTGRES_MONITOR, app_role_credential, migrator_role_credential
+from settings.credentials import POSTGRES_ARCHIVE, POSTGRES_MONITOR, app_role_credential, migrator_role_credential
 from settings.stores.postgres import POSTGRES_ADMIN, POSTGRES_BACKUP
 from workloads import Endpoint, ExternalEndpoint, FileSet, Scratch, Task
 
 TASK_NAME = "databases"
 BACKUP_ROLE = "pti_backup"
 MONITOR_ROLE = "pti_monitor"
+ARCHIVE_ROLE = "pti_archive"
 
 Connections = tuple[Endpoint | ExternalEndpoint, ...]
 
@@ -46,6 +47,8 @@ def databases(
     passwords = {role: credentials[credential] for role, credential in roles.items()}
     if credentials.has(POSTGRES_MONITOR):
         passwords[MONITOR_ROLE] = credentials[POSTGRES_MONITOR]
+    if credentials.has(POSTGRES_ARCHIVE):
+        passwords[ARCHIVE_ROLE] = credentials[POSTGRES_ARCHIVE]
     return Task(
         name=TASK_NAME,
         image=settings.image,

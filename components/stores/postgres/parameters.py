@@ -7,10 +7,15 @@ from settings.postgres_memory import AUTOVACUUM_WORKERS, PARALLEL_WORKERS
 from settings.stores.postgres import PostgresSettings
 
 
-def parameters(settings: PostgresSettings) -> dict[str, str]:
+def parameters(settings: PostgresSettings, kept_wal_gib: int | None = None) -> dict[str, str]:
     """Return the parameters by name. docs/stores.md explains the rules; chapter 19 of PostgreSQL's documentation
-    describes each parameter."""
-    return {**_memory(settings), **_connections(settings), **_disk(settings)}
+    describes each parameter.
+
+    Args:
+        settings: the server's settings.
+        kept_wal_gib: WAL that the server keeps for replication slots; None: a fifth of its volume.
+    """
+    return {**_memory(settings), **_connections(settings), **_disk(settings, kept_wal_gib)}
 
 
 def _memory(settings: PostgresSettings) -> dict[str, str]:
@@ -47,7 +52,7 @@ def _connections(settings: PostgresSettings) -> dict[str, str]:
     }
 
 
-def _disk(settings: PostgresSettings) -> dict[str, str]:
+def _disk(settings: PostgresSettings, kept_wal_gib: int | None) -> dict[str, str]:
     """Return the limits of WAL and temporary files, and of the WAL that a crash leaves to replay."""
     tenth_mib = settings.storage_gib * 1024 // 10
     return {
@@ -55,7 +60,7 @@ def _disk(settings: PostgresSettings) -> dict[str, str]:
         "min_wal_size": "80MB",
         "checkpoint_timeout": "5min",
         # A consumer that is away for longer loses its slot, which would otherwise retain WAL until the volume is full.
-        "max_slot_wal_keep_size": f"{2 * tenth_mib}MB",
+        "max_slot_wal_keep_size": f"{2 * tenth_mib if kept_wal_gib is None else 1024 * kept_wal_gib}MB",
         # This limit applies to each session: a query that needs larger temporary files fails.
         "temp_file_limit": f"{tenth_mib}MB",
     }

@@ -28,6 +28,12 @@ SECRETS_DIRECTORY = "/run/secrets/postgres"
 SOCKET_DIRECTORY = "/var/run/postgresql"
 SCRIPTS = ("start.sh", "ready.sh", "alive.sh")
 
+INITDB_OPTIONS = (
+    # This collation doesn't change with the operating system. A change would break indexes.
+    "--auth-host=scram-sha-256 --data-checksums --encoding=UTF8 "
+    "--locale=C.UTF-8 --locale-provider=builtin --builtin-locale=C.UTF-8"
+)
+
 MAJOR_CHANGE_REMEDY = (
     "A server of another major version can't read the data. Dump the databases with the old image, set the new one "
     "together with an empty volume, and restore the dump."
@@ -39,11 +45,16 @@ MODE_CHANGE_REMEDY = (
 )
 
 
-def server(settings: PostgresSettings, credentials: Credentials) -> StatefulService:
+def server(settings: PostgresSettings, credentials: Credentials, *, kept_wal_gib: int | None = None) -> StatefulService:
     """Return the only PostgreSQL server.
 
     The data directory is named after the major version, so that an image of another version never opens it; the volume
     is mounted above it, where PostgreSQL 18's image expects it (docker-library/postgres#1259).
+
+    Args:
+        settings: its settings.
+        credentials: the superuser's password.
+        kept_wal_gib: WAL that it keeps for replication slots; None: a fifth of its volume.
     """
     return StatefulService(
         name=ENDPOINT.workload,
@@ -53,15 +64,13 @@ def server(settings: PostgresSettings, credentials: Credentials) -> StatefulServ
         arguments=(
             "postgres",
             *("-c", "listen_addresses=*", "-c", f"unix_socket_directories={SOCKET_DIRECTORY}"),
-            *(word for name, value in parameters(settings).items() for word in ("-c", f"{name}={value}")),
+            *(word for name, value in parameters(settings, kept_wal_gib).items() for word in ("-c", f"{name}={value}")),
         ),
         environment={
             "PGDATA": f"/var/lib/postgresql/{settings.major}/docker",
             "PGHOST": SOCKET_DIRECTORY,
             "POSTGRES_PASSWORD_FILE": f"{SECRETS_DIRECTORY}/password",
-            # This collation doesn't change with the operating system. A change would break indexes.
-            "POSTGRES_INITDB_ARGS": "--auth-host=scram-sha-256 --data-checksums --encoding=UTF8 "
-            "--locale=C.UTF-8 --locale-provider=builtin --builtin-locale=C.UTF-8",
+            "POSTGRES_INITDB_ARGS": INITDB_OPTIONS,
         },
         ports=(Port(name="postgres", number=ENDPOINT.port, publish=settings.port),),
         file_sets=(
