@@ -15,6 +15,7 @@ from components.gateway import Gateway, GatewayArgs, nginx
 from components.gateway.declaration import Upstream
 from components.microservice import Microservice, MicroserviceArgs
 from components.monitoring import Monitoring, MonitoringArgs, Nginx
+from components.offsite import Offsite, OffsiteArgs
 from components.outputs import output_credentials, stack_outputs
 from components.stores import DataLayer, StoreArgs
 from components.stores.postgres import PostgresStore
@@ -129,6 +130,18 @@ class Platform(pulumi.ComponentResource):
                     credentials=credentials,
                     stores=tuple(data.stores.values()),
                     nginx=_nginx(settings),
+                ),
+                child_options,
+            )
+        if settings.backups.offsite.enabled:
+            Offsite(
+                "offsite",
+                OffsiteArgs(
+                    backups=settings.backups,
+                    backend=args.backend,
+                    credentials=credentials,
+                    stack=args.stack,
+                    has_monitoring=settings.monitoring.enabled,
                 ),
                 child_options,
             )

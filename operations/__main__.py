@@ -46,7 +46,8 @@ def _parser() -> argparse.ArgumentParser:
         "logs": "follow the logs of a workload",
         "run": "run a scheduled task now, or another command in its container",
         "backup": "back up the databases now",
-        "backups": "list or verify the backups, or prove that the newest one can be restored",
+        "backups": "list or verify the backups, prove that the newest one can be restored, or fetch an off-site copy",
+        "offsite": "copy the backups off the machine now, or show the password of the copies",
         "points": "list the times to which databases can be recovered",
         "recover": "replace databases by their state at a point in time, after a typed confirmation",
         "restore": "replace databases by those of a backup, after a typed confirmation",
@@ -77,9 +78,10 @@ def _parser() -> argparse.ArgumentParser:
             )
             command.add_argument("workload", metavar="WORKLOAD", help="the scheduled task, for instance backup")
         if name == "backups":
-            command.add_argument("action", choices=("list", "verify", "drill"))
-            command.add_argument("backup", nargs="?", help="verify only this one")
+            command.add_argument("action", choices=("list", "verify", "drill", "fetch"))
+            command.add_argument("backup", nargs="?", help="the one to fetch; verify only this one")
             command.add_argument("--json", action="store_true", help="list as JSON")
+            command.add_argument("--offsite", action="store_true", help="list the off-site copies instead")
         if name == "backup":
             command.add_argument("--base", action="store_true", help="take a base backup for recoveries instead")
         if name == "points":
@@ -94,12 +96,15 @@ def _parser() -> argparse.ArgumentParser:
             what.add_argument("--database", help="for instance pti_user")
             what.add_argument("--all", action="store_true", help="every database")
             command.add_argument("--yes", action="store_true", help="don't ask")
+        if name == "offsite":
+            command.add_argument("action", nargs="?", choices=("copy", "password"), default="copy")
         if name == "restore":
             what = command.add_mutually_exclusive_group(required=True)
             what.add_argument("--database", help="for instance pti_user")
             what.add_argument("--all", action="store_true", help="every database of the backup")
             what.add_argument("--drop-replaced", action="store_true", help="drop the databases that were replaced")
             command.add_argument("--from", dest="backup", help="name of the backup (default: the newest)")
+            command.add_argument("--from-offsite", metavar="NAME", help="fetch this off-site copy first")
             how = command.add_mutually_exclusive_group()
             how.add_argument("--yes", action="store_true", help="don't ask; requires --from")
             how.add_argument(
@@ -192,6 +197,16 @@ def _run(arguments: argparse.Namespace) -> int:
         case "backups":
             from operations import backups
 
+            if arguments.action == "fetch" or arguments.offsite:
+                from operations import offsite
+
+                if arguments.action == "fetch":
+                    if not arguments.backup:
+                        raise OperationError("Name the backup: python -m operations backups list --offsite")
+                    return offsite.fetch(arguments.stack, arguments.backup)
+                if arguments.action == "list":
+                    return offsite.list_copies(arguments.stack, as_json=arguments.json)
+                raise OperationError("--offsite belongs to `backups list`. Each run of the copy checks the copies.")
             if arguments.action == "list":
                 return backups.list_backups(arguments.stack, as_json=arguments.json)
             if arguments.action == "drill":
@@ -205,9 +220,23 @@ def _run(arguments: argparse.Namespace) -> int:
             from operations import point_in_time
 
             return point_in_time.recover(arguments.stack, arguments.to, arguments.database, confirmed=arguments.yes)
+        case "offsite":
+            from operations import offsite
+
+            if arguments.action == "password":
+                return offsite.show_password(arguments.stack)
+            return offsite.copy(arguments.stack)
         case "restore":
             from operations import backups
 
+            if arguments.from_offsite:
+                from operations import offsite
+
+                if arguments.backup or arguments.drop_replaced:
+                    raise OperationError("--from-offsite names the backup: it excludes --from and --drop-replaced.")
+                if code := offsite.fetch(arguments.stack, arguments.from_offsite):
+                    return code
+                arguments.backup = arguments.from_offsite
             if arguments.drop_replaced:
                 return backups.drop_replaced(arguments.stack, confirmed=arguments.yes)
             if arguments.rehearse:

@@ -7,6 +7,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from settings.base import Conflict, Section, SettingsConflict, missing_enabled_key, set_command
+from settings.offsite import OffsiteSettings
 from settings.point_in_time import PointInTimeSettings
 
 CRON_PATTERN = r"^[-0-9*,/]+( [-0-9*,/]+){4}$"
@@ -84,11 +85,16 @@ class BackupsSettings(Section):
         description="Recovery to any time: base backups of the server's files, and all changes since them.",
     )
 
+    offsite: OffsiteSettings = Field(default_factory=OffsiteSettings, description="Copies off the machine.")
+
     @model_validator(mode="after")
     def _check_consistency(self) -> Self:
         found = missing_enabled_key(self)
         if self.drill.enabled and not found and not self.enabled:
             found["drill.enabled"] = Conflict("is true, but the stack takes no backups", set_command("false"))
+        if self.offsite.enabled and not self.enabled:
+            problem = "is true, but there are no backups to copy"
+            found["offsite.enabled"] = Conflict(problem, f"{set_command('false')}; or turn backups.enabled on")
         if found:
             raise SettingsConflict(found)
         return self

@@ -12,7 +12,10 @@ from typing import Literal
 from settings.catalog import SERVICES, ServiceSpec, ThirdPartySecret
 from settings.credential import Credential
 from settings.models import Settings
+from settings.offsite import OFFSITE_ACCESS_KEY, OFFSITE_PASSWORD, OFFSITE_SECRET_KEY, OFFSITE_SSH_KEY
 from settings.stores import store_sections
+
+OFFSITE_CREDENTIALS = (OFFSITE_PASSWORD, OFFSITE_ACCESS_KEY, OFFSITE_SECRET_KEY, OFFSITE_SSH_KEY)
 
 JWT = Credential(
     "jwtSecret", "JWT_SECRET", "pti-calendar-development-jwt-secret", "the key that signs the platform's JWTs"
@@ -73,6 +76,7 @@ CREDENTIALS: tuple[Credential, ...] = (
     ALERT_EMAIL,
     ALERT_WEBHOOK,
     HEARTBEAT_WEBHOOK,
+    *OFFSITE_CREDENTIALS,
     *(third_party(secret) for service in SERVICES for secret in service.secrets),
     *(role(service) for service in SERVICES for role in (app_role_credential, migrator_role_credential)),
 )
@@ -105,6 +109,7 @@ def required_credentials(settings: Settings) -> tuple[Credential, ...]:
     ):
         if not (used and settings.monitoring.enabled):
             unused.add(credential)
+    unused |= {*OFFSITE_CREDENTIALS} - {*settings.backups.offsite.credentials}
     unused |= {one for store in settings.stores.values() for one in store.unused_credentials}
     return tuple(one for one in CREDENTIALS if one not in unused)
 
@@ -114,7 +119,8 @@ def supplied_credentials(settings: Settings) -> tuple[Credential, ...]:
     servers = {
         **{store.login: store.is_external for store in settings.stores.values()},
         # These credentials have no well-known value.
-        **dict.fromkeys((ALERT_EMAIL, ALERT_WEBHOOK, HEARTBEAT_WEBHOOK), True),
+        **dict.fromkeys((ALERT_EMAIL, ALERT_WEBHOOK, HEARTBEAT_WEBHOOK, *OFFSITE_CREDENTIALS), True),
+        OFFSITE_PASSWORD: settings.credentials == "well-known",
     }
     return tuple(
         one

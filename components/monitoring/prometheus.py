@@ -118,6 +118,7 @@ def _threshold_values(thresholds: ThresholdsSettings, backups: BackupsSettings) 
         "pti:threshold:restore_drill_age_seconds": backups.drill.max_age_hours * 3600,
         "pti:threshold:base_age_seconds": backups.point_in_time.max_age_hours * 3600,
         "pti:threshold:kept_wal_bytes": backups.point_in_time.max_wal_gib * 1024**3,
+        "pti:threshold:offsite_age_seconds": backups.offsite.max_age_hours * 3600,
         "pti:threshold:tenant_audit_age_seconds": thresholds.tenant_audit_hours * 3600,
         "pti:objective:availability": thresholds.availability_percent / 100,
     }

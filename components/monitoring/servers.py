@@ -34,6 +34,7 @@ from workloads import (
 )
 
 PROMETHEUS = Endpoint("prometheus", 9090)
+OTLP_PATH = "/api/v1/otlp/v1/metrics"
 ALERTMANAGER = Endpoint("alertmanager", 9093)
 GRAFANA_UI = Endpoint("grafana", 3030)
 
@@ -56,6 +57,8 @@ RULES_BY_WORKLOAD = {
     "tenants.yml": "tenants",
 }
 """Rule files that are mounted only if the stack has this workload."""
+
+OFFSITE_RULES = "offsite.yml"
 
 
 def alertmanager(settings: MonitoringSettings, credentials: Credentials, backend: Backend) -> StatefulService:
@@ -136,6 +139,8 @@ def prometheus(
     unused_rules = {
         *(name for name, job in RULES_BY_JOB.items() if job not in scraped),
         *(name for name, workload in RULES_BY_WORKLOAD.items() if workload not in deployed),
+        # Its task is deployed later, because it sends results to Prometheus.
+        *([] if backups.offsite.enabled else [OFFSITE_RULES]),
     }
     rules = {name: text for name, text in assets("prometheus/rules", "*.yml").items() if name not in unused_rules}
     return StatefulService(
@@ -149,6 +154,8 @@ def prometheus(
             f"--storage.tsdb.retention.time={server.retention_days}d",
             f"--storage.tsdb.retention.size={retention_mib(server.storage_gib, settings.thresholds.disk_percent)}MB",
             *_url_flags(link_to_self.url),
+            # The task `offsite` runs in an image without a client of PostgreSQL, so it sends its results here.
+            *(["--web.enable-otlp-receiver"] if backups.offsite.enabled else []),
         ),
         file_sets=(
             FileSet(

@@ -130,6 +130,10 @@ def _port(port: Mapping[str, Any]) -> dict[str, Any]:
     return {"target": int(port["internal"]), "published": str(int(port["external"])), "host_ip": port["ip"]}
 
 
+def _mount(mount: Mapping[str, Any]) -> dict[str, Any]:
+    return {"read_only" if key == "readOnly" else key: value for key, value in mount.items()}
+
+
 def _healthcheck(health: Mapping[str, Any]) -> dict[str, Any]:
     times = {"interval": health["interval"], "timeout": health["timeout"], "retries": int(health["retries"])}
     return {"test": health["tests"], **times}
@@ -146,7 +150,7 @@ _TRANSLATIONS: Mapping[str, Any] = {
     "capabilities": lambda value: {"cap_drop": value["drops"]},
     "securityOpts": lambda value: {"security_opt": value},
     "tmpfs": lambda value: {"tmpfs": [f"{path}:{options}" for path, options in value.items()]},
-    "mounts": lambda value: {"volumes": [dict(mount) for mount in value]},
+    "mounts": lambda value: {"volumes": [_mount(mount) for mount in value]},
     "hosts": lambda value: {"extra_hosts": [f"{one['host']}:{one['ip']}" for one in value]},
     "networkMode": lambda value: {"network_mode": value},
     "ports": lambda value: {"ports": [_port(port) for port in value]},

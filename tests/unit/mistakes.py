@@ -33,6 +33,7 @@ MODULE_BY_MODEL = {
     ),
     **dict.fromkeys(["ExportersSettings", "ThresholdsSettings", "ReceiversSettings", "EmailSettings"], "monitoring"),
     "BackupsSettings": "backups",
+    "OffsiteSettings": "offsite",
     "TenantsSettings": "tenants",
     **dict.fromkeys(["DevToolsSettings", "PgAdminSettings", "KafkaUiSettings", "RedisCommanderSettings"], "tools"),
 }

@@ -342,6 +342,7 @@ class TestPrometheus:
             "pti:threshold:restore_drill_age_seconds": "vector(633600)",
             "pti:threshold:base_age_seconds": "vector(93600)",
             "pti:threshold:kept_wal_bytes": "vector(2147483648)",
+            "pti:threshold:offsite_age_seconds": "vector(108000)",
             "pti:threshold:tenant_audit_age_seconds": "vector(612000)",
         }
 

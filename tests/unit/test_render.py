@@ -158,6 +158,18 @@ def test_a_self_signed_certificate_comes_from_the_environment() -> None:
     assert "TLS_CERTIFICATE=\n" in placeholders.example()
 
 
+@pytest.mark.parametrize(("allowed", "read_only"), [(False, True), (True, None)])
+def test_a_shared_volume_is_mounted_read_only_unless_writable(allowed: bool, read_only: bool | None) -> None:
+    offsite = {"enabled": True, "repository": "volume", "allowFetch": allowed}
+    text, placeholders = rendered({**GENERATED, "backups": {"enabled": True, "offsite": offsite}})
+    services = load_compose(text)["services"]
+    [own] = [one for one in services["backup"]["volumes"] if one["target"] == "/var/lib/postgresql"]
+    [shared] = [one for one in services["offsite"]["volumes"] if one["target"] == "/var/lib/postgresql"]
+    assert shared == own | ({} if read_only is None else {"read_only": read_only})
+    assert services["offsite"]["depends_on"]["backup"]
+    assert "OFFSITE_PASSWORD" in str(placeholders)
+
+
 def test_docker_compose_accepts_the_whole_platform_and_fills_it_from_the_environment_file(tmp_path: Path) -> None:
     if (
         shutil.which("docker") is None

@@ -112,6 +112,21 @@ DEVELOPER_STACK: Mapping[str, Any] = {
             "maxWalGib": 3,
             "maxAgeHours": 7,
         },
+        "offsite": {
+            "enabled": True,
+            "schedule": "0 6 * * *",
+            "repository": "s3:https://s3.example.com/bucket/prod",
+            "region": "eu-west-3",
+            "cidrs": ["192.0.2.0/24"],
+            "keepDaily": 3,
+            "keepWeekly": 4,
+            "keepMonthly": 5,
+            "checkRuns": 6,
+            "maxAgeHours": 31,
+            "allowFetch": True,
+            "memoryMib": 1024,
+            "image": "restic/restic:0.18.1",
+        },
     },
     "devTools": {
         "enabled": True,
@@ -221,6 +236,15 @@ CLUSTER_STACK: Mapping[str, Any] = {
 MANAGED_STORES_STACK: Mapping[str, Any] = {
     "backend": {"kind": "kubernetes"},
     "kubernetes": KUBECONFIG,
+    "backups": {
+        "enabled": True,
+        "offsite": {
+            "enabled": True,
+            "repository": "sftp://pti@backup.example.com//srv/pti",
+            "hostKeys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5"],
+            "addOnly": True,
+        },
+    },
     "postgres": {
         "mode": "external",
         "external": {
@@ -257,6 +281,7 @@ MANAGED_STORES_STACK: Mapping[str, Any] = {
     },
 }
 SHARED_GATEWAY_STACK: Mapping[str, Any] = {
+    "backups": {"enabled": True, "offsite": {"enabled": True, "repository": "volume", "storageGib": 20}},
     "backend": {"kind": "kubernetes"},
     "kubernetes": KUBECONFIG,
     "monitoring": {
@@ -290,6 +315,10 @@ SUPPLIED_SECRETS = {
     "alertEmailPassword": "hunter2",
     "alertWebhookUrl": "https://alerts.example.com",
     "heartbeatWebhookUrl": "https://alive.example.com",
+    "offsitePassword": "hunter2",
+    "offsiteAccessKey": "hunter2",
+    "offsiteSecretKey": "hunter2",
+    "offsiteSshKey": "hunter2",
 }
 
 

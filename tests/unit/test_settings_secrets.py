@@ -150,7 +150,10 @@ def test_a_stack_without_applications_has_a_credential_for_each_role_and_store()
         "alertWebhookUrl",
         "heartbeatWebhookUrl",
     }
-    left_out = {"pgAdminPassword", "kafkaPassword", "postgresArchivePassword"}.union(monitoring, *PROVIDERS.values())
+    offsite = {"offsitePassword", "offsiteAccessKey", "offsiteSecretKey", "offsiteSshKey"}
+    left_out = {"pgAdminPassword", "kafkaPassword", "postgresArchivePassword"}.union(
+        monitoring, offsite, *PROVIDERS.values()
+    )
     assert required_secrets({}) == {one.key for one in CREDENTIALS} - left_out
 
 

@@ -418,6 +418,7 @@ def test_a_component_has_its_type_token_as_a_constant(name: str) -> None:
 def test_every_component_is_found() -> None:
     assert COMPONENTS.keys() == {
         *("Platform", "DataLayer", "DevTools", "Credentials", "Microservice", "Frontend", "Gateway", "Monitoring"),
+        "Offsite",
     }
 
 

@@ -19,6 +19,12 @@ MOUNT = "/var/lib/postgresql"
 """Mount point of the volume. The image's user owns this directory, so a new volume on Docker belongs to that user."""
 
 BACKUP_VOLUME, BACKUPS_FOLDER = "backup-data", "backups"
+BACKUPS_DIRECTORY = f"{MOUNT}/{BACKUPS_FOLDER}"
+"""Directory of the backups: not the root of the volume, which contains `lost+found` on ext4."""
+
+ERASED_FILE = f"{MOUNT}/erased-tenants"
+"""The list of erased tenants. It outlives the server, and the databases that a restore replaces."""
+
 ROLE_DIRECTORY = "/run/secrets/backup"
 BACKUP_TIMEOUT_S = 6 * 3600
 
@@ -87,11 +93,9 @@ def restore_environment(login: contract.PostgresOutput, directory: str) -> dict[
         **password_variables(),
         "ADMIN_USER": login.admin_role,
         "ADMIN_PASSWORD_FILE": "/run/secrets/admin/password",
-        # Not the root of the volume, which contains `lost+found` on ext4.
         "BACKUP_DIR": f"{MOUNT}/{directory}",
         **SCRIPT_VARIABLES,
-        # Outlives the server, and the databases that a restore replaces.
-        "TENANTS_ERASED_FILE": f"{MOUNT}/erased-tenants",
+        "TENANTS_ERASED_FILE": ERASED_FILE,
     }
 
 
