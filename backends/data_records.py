@@ -121,8 +121,10 @@ class DataRecords:
                     "for less, move the data to another stack."
                 )
             elif one.key != SIZE_KEY:
-                remedy = self._fixed[hook.name, one.successor, one.key].remedy
-                refused.append(f"{one.key} can't change from {one.old!r} to {one.new!r} while {what}. {remedy}")
+                fixed = self._fixed[hook.name, one.successor, one.key]
+                if one.holder == one.successor and one.old == fixed.replaces:
+                    continue
+                refused.append(f"{one.key} can't change from {one.old!r} to {one.new!r} while {what}. {fixed.remedy}")
         if refused:
             refused.append(removal_instruction(hook.urn, "If you no longer need that data"))
             raise WorkloadError(for_stack("\n".join(refused), _stack_of(hook.urn)))

@@ -120,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
         if name == "env":
             command.add_argument("service", help="for instance user")
     _add_tenants(commands)
+    _add_upgrade(commands)
     commands.add_parser("documents", help="regenerate the generated documents")
     return parser
 
@@ -146,6 +147,27 @@ def _add_tenants(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         if name == "restore":
             action.add_argument("--from", required=True, dest="backup", help="name of the backup")
             action.add_argument("--database", help="for instance pti_user (default: every one)")
+
+
+def _add_upgrade(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("upgrade", help="upgrade PostgreSQL to another major version")
+    parser.add_argument("store", choices=("postgres",))
+    parser.add_argument("--stack", default="dev", help="the stack's name (default: %(default)s)")
+    action = parser.add_mutually_exclusive_group(required=True)
+    action.add_argument("--image", help="upgrade to this image, for instance postgres:18.6")
+    action.add_argument("--cancel", action="store_true", help="let the old server serve again")
+    action.add_argument("--delete-old", action="store_true", help="delete the data of other major versions")
+    parser.add_argument("--yes", action="store_true", help="don't ask")
+
+
+def _run_upgrade(arguments: argparse.Namespace) -> int:
+    from operations import upgrades
+
+    if arguments.cancel:
+        return upgrades.cancel(arguments.stack)
+    if arguments.delete_old:
+        return upgrades.delete_old(arguments.stack, confirmed=arguments.yes)
+    return upgrades.upgrade(arguments.stack, arguments.image, confirmed=arguments.yes)
 
 
 def _run_tenants(arguments: argparse.Namespace) -> int:
@@ -277,6 +299,8 @@ def _run(arguments: argparse.Namespace) -> int:
             render(arguments.stack)
         case "tenants":
             return _run_tenants(arguments)
+        case "upgrade":
+            return _run_upgrade(arguments)
         case "documents":
             from operations.documents import write_documents
 

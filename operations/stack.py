@@ -20,6 +20,7 @@ from operations.locks import locks
 from operations.project import PROJECT, ROOT, STATE, OperationError, environment
 from operations.proxies import local_without_proxy
 from operations.runtimes import runtime_of
+from settings.base import NAMESPACE
 
 NO_REFRESH_OPTION = "--refresh=false"
 """Trust the state instead of comparing it with what runs; overrides the default of Pulumi.yaml."""
@@ -145,6 +146,18 @@ def outputs(stack: str) -> StackOutputs[str]:
         return StackOutputs.parse(values)
     except ContractError as error:
         raise OperationError(str(error)) from None
+
+
+def set_configuration(stack: str, values: Mapping[str, str]) -> None:
+    """Write keys into the stack's configuration file.
+
+    Raises:
+        OperationError: Pulumi fails.
+    """
+    pairs = [word for key, value in values.items() for word in ("--plaintext", f"{NAMESPACE}:{key}={value}")]
+    done = _run_captured(["config", "set-all", "--path", *pairs, "--stack", stack])
+    if done.returncode:
+        raise OperationError(f"Pulumi.{stack}.yaml can't be changed:\n  {done.stderr.strip()}")
 
 
 def _await_ready(stack: str) -> None:

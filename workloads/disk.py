@@ -40,6 +40,9 @@ class FixedSetting:
     remedy: str
     """How to get another value: a sentence for the error message."""
 
+    replaces: str | None = None
+    """The only other value from which it may change to this one: the workload then takes over the data."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Volume:

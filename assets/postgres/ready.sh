@@ -12,6 +12,13 @@ answer=$?
 # 126 and 127: it can't be executed. The shell has printed the reason.
 case $answer in 0 | 126 | 127) exit "$answer" ;; esac
 
+# An upgrade to another major version (upgrade.sh).
+progress=${PGDATA%/*/*}/upgrade/progress
+if [ -s "$progress" ]; then
+    cat "$progress"
+    exit 1
+fi
+
 # 000000010000000A000000FF: timeline, then the number of the 16 MiB file in two parts.
 number() {
     high=${1#????????}

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from settings import postgres_memory
 from settings.base import (
+    REMOVE_COMMAND,
     Cidrs,
     Conflict,
     DnsLabel,
@@ -96,6 +97,13 @@ class PostgresSettings(StoreSettings):
     image: Image = Field(
         "postgres:18.6", examples=["postgres:18.6"], description="Server image, PostgreSQL 17 or newer."
     )
+    previous_major: int | None = Field(
+        None,
+        ge=17,
+        examples=[17],
+        description="Major version that the server had before `image`. It allows a change of the major version, in "
+        "an upgrade or on the way back (docs/store-upgrades.md).",
+    )
     port: HostPort = Field(5432, description="Host port (Docker).")
     memory_mib: int = Field(
         1024,
@@ -149,6 +157,9 @@ class PostgresSettings(StoreSettings):
                 "directory"
             )
             found["image"] = Conflict(problem, set_command("postgres:18.6"))
+        elif self.previous_major == self.major:
+            problem = f"is the major version of the image ({self.image})"
+            found["previousMajor"] = Conflict(problem, REMOVE_COMMAND)
         found |= unused_mode_sections(self, {"external": "external", "cloudnativepg": "cloudnativepg"})
         if self.mode == "external" and self.external.host is None:
             found["external.host"] = Conflict(REQUIRED_PROBLEM, set_command("HOST"))

@@ -42,6 +42,7 @@ class Container:
     port: int
     settings: dict[str, str] = field(default_factory=dict)
     password: str = PASSWORD
+    previous_major: str = ""
     shm_mib: int | None = None
     """Size of the container's own /dev/shm; None uses the machine's."""
 
@@ -110,13 +111,14 @@ class Container:
             "PGHOST": str(self.home / "socket"),
             "PGPORT": str(self.port),
             "POSTGRES_PASSWORD_FILE": str(self.home / "password"),
+            "POSTGRES_PREVIOUS_MAJOR": self.previous_major,
             "POSTGRES_INITDB_ARGS": "--auth-host=scram-sha-256 --data-checksums --encoding=UTF8 --locale='C' --no-sync",
         }
 
-    def run(self, script: str) -> subprocess.CompletedProcess[str]:
+    def run(self, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run another script in the running container."""
         return subprocess.run(
-            as_unprivileged_user("sh", str(self.home / "assets" / script)),
+            as_unprivileged_user("sh", str(self.home / "assets" / script), *arguments),
             env=self.environment,
             cwd="/",
             capture_output=True,
@@ -168,6 +170,7 @@ def container(installation: Installation) -> Iterator[Container]:
     home.chmod(0o755)  # The server runs as another user.
     programs = runnable(installation)
     shutil.copytree(ASSETS, home / "assets")
+    shutil.copy(ASSETS / "backup" / "rows.sql", home / "assets")
     for name in ("volume", "socket"):
         (home / name).mkdir()
     give_to_unprivileged_user(home / "volume", home / "socket")
@@ -181,11 +184,13 @@ def container(installation: Installation) -> Iterator[Container]:
 
 def kill_all(process: subprocess.Popen[bytes], data: Path) -> None:
     """Kill a container's processes and wait until they are gone, because they use the volume until then."""
-    for pid in [process.pid, *descendants(process.pid), *server_pids(data)]:
+    pids = [process.pid, *descendants(process.pid), *server_pids(data)]
+    for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     process.wait(timeout=DEADLINE_S)
-    until(lambda: not server_pids(data), details=[data])
+    # A server that isn't reaped yet still owns its lock file.
+    until(lambda: not server_pids(data) and not any(Path(f"/proc/{pid}").exists() for pid in pids), details=[data])
 
 
 def server_pids(data: Path) -> list[int]:

@@ -105,6 +105,15 @@ class TestClaims:
         assert remedy in message
         assert f"pulumi state delete --stack dev 'urn:pulumi:dev::x::{name}'" in message
 
+    def test_only_the_replaced_value_may_change(self) -> None:
+        fixed = FixedSetting("store.version", "4", "Upgrade.", replaces="3")
+        recorded = record_workloads(stateful("store", volumes=(Volume(name="data", mount="/data", fixed=(fixed,)),)))
+        new = {"data": {"store.version": "4"}}
+        update(recorded, CHANGED, "store-data-settings", {"data": {"store.version": "3"}}, new)
+        for old in ({"data": {"store.version": "2"}}, {"other": {"store.version": "3"}}):
+            with pytest.raises(WorkloadError, match="can't change from"):
+                update(recorded, CHANGED, "store-data-settings", old, new)
+
     def test_a_changed_setting_is_refused_if_another_volume_replaces_the_first(
         self, on_kubernetes: Recording[Any]
     ) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+from tests.unit.paths import ROOT
 from tests.unit.platform_recording import RecordPlatform
 from workloads import RECOVERY_S, Exec, FixedSetting
 
@@ -33,6 +36,21 @@ def test_the_major_version_is_fixed_while_the_volume_exists(record_platform: Rec
     assert of_18.value == "PostgreSQL 18"
     assert newer == of_18
     assert older.value == "PostgreSQL 17"
+
+
+def test_the_previous_major_version_may_change_to_the_new_one(record_platform: RecordPlatform) -> None:
+    upgraded = {"postgres": {"image": "postgres:18.6", "previousMajor": 17}}
+    server = record_platform(upgraded).workloads["postgres"]
+    (volume,) = server.volumes
+    assert [one.replaces for one in volume.fixed if one.key == "postgres.image"] == ["PostgreSQL 17"]
+    assert server.environment["POSTGRES_PREVIOUS_MAJOR"] == "17"
+    assert "POSTGRES_PREVIOUS_MAJOR" not in record_platform({}).workloads["postgres"].environment
+
+
+def test_its_container_has_every_script_that_another_one_runs(record_platform: RecordPlatform) -> None:
+    (scripts,) = [one for one in record_platform({}).workloads["postgres"].file_sets if one.name == "scripts"]
+    named = {name for text in scripts.files.values() for name in re.findall(r"\b[a-z_]+\.(?:sh|sql)\b", str(text))}
+    assert named & {path.name for path in (ROOT / "assets" / "postgres").rglob("*")} <= {*scripts.files}
 
 
 def test_the_data_is_in_a_directory_per_major_version_below_the_mount(record_platform: RecordPlatform) -> None:

@@ -23,7 +23,7 @@ from tests.unit.mistakes import (
 from tests.unit.paths import ROOT
 
 POSTGRES_SECTION = (
-    "a section with the keys mode, image, port, memoryMib, maxConnections, cpuRequest, storageGib, "
+    "a section with the keys mode, image, previousMajor, port, memoryMib, maxConnections, cpuRequest, storageGib, "
     "external, cloudnativepg"
 )
 TOP_LEVEL = ", ".join(

@@ -30,6 +30,7 @@ DEVELOPER_STACK: Mapping[str, Any] = {
     "postgres": {
         "mode": "single",
         "image": "postgres:17.2",
+        "previousMajor": 18,
         "port": 1,
         "memoryMib": 1048576,
         "maxConnections": 10000,

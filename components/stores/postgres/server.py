@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
+
 from components.assets import asset
 from components.credentials import Credentials
 from components.stores.postgres.parameters import parameters
@@ -24,9 +26,13 @@ from workloads import (
 ENDPOINT = Endpoint("postgres", 5432)
 
 UID = 999
+SCRIPTS_DIRECTORY = "/assets"
 SECRETS_DIRECTORY = "/run/secrets/postgres"
 SOCKET_DIRECTORY = "/var/run/postgresql"
-SCRIPTS = ("start.sh", "ready.sh", "alive.sh")
+SCRIPTS = (
+    *("start.sh", "ready.sh", "alive.sh"),
+    *("upgrade.sh", "upgrade_steps.sh", "upgrade_facts.sql", "upgrade_roles.sql", "backup/rows.sql"),
+)
 
 INITDB_OPTIONS = (
     # This collation doesn't change with the operating system. A change would break indexes.
@@ -35,8 +41,8 @@ INITDB_OPTIONS = (
 )
 
 MAJOR_CHANGE_REMEDY = (
-    "A server of another major version can't read the data. Dump the databases with the old image, set the new one "
-    "together with an empty volume, and restore the dump."
+    "A server of another major version can't read the data. Restore the setting, then upgrade: "
+    "docs/store-upgrades.md#postgresql-another-major-version"
 )
 
 MODE_CHANGE_REMEDY = (
@@ -49,7 +55,8 @@ def server(settings: PostgresSettings, credentials: Credentials, *, kept_wal_gib
     """Return the only PostgreSQL server.
 
     The data directory is named after the major version, so that an image of another version never opens it; the volume
-    is mounted above it, where PostgreSQL 18's image expects it (docker-library/postgres#1259).
+    is mounted above it, where PostgreSQL 18's image expects it (docker-library/postgres#1259). So an upgrade leaves the
+    previous version's directory as it is (assets/postgres/upgrade.sh).
 
     Args:
         settings: its settings.
@@ -69,12 +76,17 @@ def server(settings: PostgresSettings, credentials: Credentials, *, kept_wal_gib
         environment={
             "PGDATA": f"/var/lib/postgresql/{settings.major}/docker",
             "PGHOST": SOCKET_DIRECTORY,
+            **({"POSTGRES_PREVIOUS_MAJOR": str(settings.previous_major)} if settings.previous_major else {}),
             "POSTGRES_PASSWORD_FILE": f"{SECRETS_DIRECTORY}/password",
             "POSTGRES_INITDB_ARGS": INITDB_OPTIONS,
         },
         ports=(Port(name="postgres", number=ENDPOINT.port, publish=settings.port),),
         file_sets=(
-            FileSet(name="scripts", directory="/assets", files={name: asset(f"postgres/{name}") for name in SCRIPTS}),
+            FileSet(
+                name="scripts",
+                directory=SCRIPTS_DIRECTORY,
+                files={PurePosixPath(name).name: asset(f"postgres/{name}") for name in SCRIPTS},
+            ),
             FileSet(
                 name="admin", directory=SECRETS_DIRECTORY, files={"password": credentials[POSTGRES_ADMIN]}, secret=True
             ),
@@ -86,7 +98,12 @@ def server(settings: PostgresSettings, credentials: Credentials, *, kept_wal_gib
                 size_gib=settings.storage_gib,
                 fixed=(
                     _fixed_mode(settings),
-                    FixedSetting("postgres.image", f"PostgreSQL {settings.major}", MAJOR_CHANGE_REMEDY),
+                    FixedSetting(
+                        "postgres.image",
+                        f"PostgreSQL {settings.major}",
+                        MAJOR_CHANGE_REMEDY,
+                        replaces=f"PostgreSQL {settings.previous_major}" if settings.previous_major else None,
+                    ),
                 ),
             ),
         ),
