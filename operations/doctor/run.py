@@ -16,6 +16,7 @@ from operations.configuration import read_configuration
 from operations.doctor.alerts import firing_alerts
 from operations.doctor.certificate import ending_certificate
 from operations.doctor.clock import clock_skew
+from operations.doctor.collations import changed_collations
 from operations.doctor.context import Context
 from operations.doctor.disks import full_disks
 from operations.doctor.finding import Finding, unchecked
@@ -51,6 +52,7 @@ CHECKS_OF_THE_STACK: Mapping[str, ContextCheck] = {
     "PostgreSQL": connections,
     "WAL": wal_backlog,
     "backups": old_backups,
+    "collations": changed_collations,
     "certificate": ending_certificate,
     "alerts": firing_alerts,
 }

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
+import psycopg
 import pytest
 
+from operations.doctor.collations import changed_collations
 from operations.doctor.context import Context
 from operations.doctor.finding import Finding, Instance
 from operations.doctor.postgres import connections, old_backups
@@ -97,3 +99,40 @@ def test_a_lost_replication_slot_is_an_error(installation: Installation) -> None
         session.execute("CHECKPOINT")
         (found,) = wal_backlog(context(server))
     assert (found.severity, found.subject) == ("error", "replication slot archive")
+
+
+def test_a_changed_collation_is_reported_until_it_is_refreshed(task: Task, database: str) -> None:
+    """The recorded version is changed, as if the operating system had another one."""
+    task.run()
+    with task.server.connect(database) as session:
+        provider, locale = locale_of(session)
+        for name in ("named", "unused"):
+            session.execute(f"CREATE COLLATION {name} (provider = {provider}, locale = '{locale}')")
+        session.execute("CREATE TABLE word (word text COLLATE named)")
+        assert [*changed_collations(context(task.server))] == []
+        session.execute("UPDATE pg_collation SET collversion = '0' WHERE collname IN ('named', 'unused')")
+        [found] = changed_collations(context(task.server))
+        assert (found.severity, found.problem.partition(": ")[2]) == ("warning", f"public.named in {database}.")
+        session.execute("ALTER COLLATION named REFRESH VERSION")
+        assert [*changed_collations(context(task.server))] == []
+
+
+def test_a_changed_default_collation_is_reported_until_it_is_refreshed(task: Task) -> None:
+    with task.server.connect() as session:
+        provider, locale = locale_of(session)
+        option = f"LOCALE_PROVIDER {provider} {provider}_LOCALE '{locale}'"
+        session.execute(f"CREATE DATABASE changed TEMPLATE template0 {option}")
+        try:
+            assert [*changed_collations(context(task.server))] == []
+            session.execute("UPDATE pg_database SET datcollversion = '0' WHERE datname = 'changed'")
+            [found] = changed_collations(context(task.server))
+            assert found.problem.endswith(": the default of changed.")
+            session.execute("ALTER DATABASE changed REFRESH COLLATION VERSION")
+            assert [*changed_collations(context(task.server))] == []
+        finally:
+            session.execute("DROP DATABASE changed")
+
+
+def locale_of(session: psycopg.Connection[Any]) -> tuple[str, str]:
+    """Return a provider and a locale with a version: the platform's, or before PostgreSQL 17 one of ICU."""
+    return ("builtin", "C.UTF-8") if session.info.server_version >= 170000 else ("icu", "de")
