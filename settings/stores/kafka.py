@@ -159,7 +159,7 @@ class KafkaSettings(StoreSettings):
         repository, tag = repository_and_tag(self.broker_image)
         major = re.match(r"(\d+)\.", tag)
         if self.mode == "zookeeper" and repository.endswith("apache/kafka") and major and int(major[1]) >= 4:
-            problem = "is Kafka 4, which has no ZooKeeper mode"
+            problem = "is Kafka 4, which has no ZooKeeper mode (docs/store-upgrades.md#kafka-from-zookeeper-to-kraft)"
             found["image"] = Conflict(problem, f"{set_command('apache/kafka:3.9.1')}; or set kafka.mode to 'kraft'")
         if self.mode != "zookeeper":
             reason = f"in the mode '{self.mode}', which runs no ZooKeeper"

@@ -35,7 +35,7 @@ UID = 1000
 
 MODE_CHANGE_REMEDY = (
     "The other mode starts without topics, on its own volume. This volume stays, and is used again once the "
-    "mode is restored."
+    "mode is restored: docs/store-upgrades.md#kafka-from-zookeeper-to-kraft"
 )
 BROKER_COUNT_REMEDY = "docs/stores.md#another-number-of-brokers describes how to change the number of brokers."
 STACK_NAME_REMEDY = "Restore the stack's former name: pulumi stack rename."
