@@ -26,21 +26,11 @@ from tests.artifacts.archive_process import ARCHIVE, Archive, archive_of, now
 from tests.artifacts.postgres_server import ADMIN_PASSWORD, Installation, Server, running_server
 from tests.artifacts.postgres_start import container, descendants, until
 from tests.artifacts.provisioning_task import ASSETS
-from tests.artifacts.versions import SERVER_VERSIONS, version_name
 from tests.full_run import only_in_full_runs
 
 pytestmark = only_in_full_runs
 
 RDV, USER = "pti_rdv", "pti_user"
-
-
-@pytest.fixture(scope="module", params=SERVER_VERSIONS, ids=version_name)
-def installation(request: pytest.FixtureRequest) -> Installation:
-    """A major version."""
-    if request.param is None:
-        pytest.skip("no PostgreSQL server on this machine (tests/artifacts/postgres_server.py fetch)")
-    found: Installation = request.param
-    return found
 
 
 @pytest.fixture
@@ -213,10 +203,8 @@ def written_until(archive: Archive) -> str:
     return str(position)
 
 
-def test_a_server_crash_breaks_nothing(installation: Installation) -> None:
-    if installation.major < 17:
-        return  # start.sh belongs to images from 17 on.
-    with container(installation) as running:
+def test_a_server_crash_breaks_nothing(image_installation: Installation) -> None:
+    with container(image_installation) as running:
         running.password = ADMIN_PASSWORD
         running.start_and_connect().close()
         server = Server(running.port, running.home / "log", running.programs)

@@ -18,11 +18,9 @@ from tests.artifacts.postgres_server import (
     Installation,
     as_unprivileged_user,
     give_to_unprivileged_user,
-    runnable,
 )
 from tests.artifacts.postgres_start import server_pids, until
 from tests.artifacts.provisioning_task import ASSETS
-from tests.artifacts.versions import SERVER_VERSIONS, version_name
 from tests.full_run import only_in_full_runs
 
 pytestmark = only_in_full_runs
@@ -81,15 +79,13 @@ class Run:
         return sorted(path.name for path in self.home.iterdir() if path != self.data)
 
 
-@pytest.fixture(params=SERVER_VERSIONS, ids=version_name)
-def run(request: pytest.FixtureRequest) -> Iterator[Run]:
+@pytest.fixture
+def run(installation: Installation) -> Iterator[Run]:
     """An empty directory."""
-    if request.param is None:
-        pytest.skip("no PostgreSQL server on this machine (tests/artifacts/postgres_server.py fetch)")
     home = Path(tempfile.mkdtemp(prefix="pti-scratch-"))
     give_to_unprivileged_user(home)
     try:
-        yield Run(home, runnable(request.param))
+        yield Run(home, installation)
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
