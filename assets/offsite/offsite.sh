@@ -71,7 +71,7 @@ problem() {
         10) printf 'the repository %s does not exist, or is empty' "$RESTIC_REPOSITORY" ;;
         11) printf 'another process has locked the repository: try again when it has ended' ;;
         12) printf 'the repository %s has another password (secret offsitePassword)' "$RESTIC_REPOSITORY" ;;
-        *) printf 'restic ended with %s: %s' "$code" "$(tail -n 5 "$scratch/err")" ;;
+        *) printf 'restic ended with %s: %s' "$code" "$(tail -n 8 "$scratch/err")" ;;
     esac
 }
 

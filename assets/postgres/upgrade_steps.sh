@@ -9,7 +9,7 @@
 #   request      the new major version, while an upgrade is in progress
 #   progress     what ready.sh reports
 #   failure      why the last dump failed
-#   dump/        complete: roles.sql, databases (lines "oid name"), <oid>.dump, and facts that must be the same afterwards
+#   dump/        complete: all_roles, databases (lines "oid name"), <oid>.dump, and facts that must be the same afterwards
 
 upgrade=$volume/upgrade
 previous=${POSTGRES_PREVIOUS_MAJOR:-}
@@ -84,9 +84,9 @@ dump_all() (
     : >"$failure"
     mkdir "$new"
     checked() { "$@" 2>"$failure" || { cat "$failure" >&2 && exit 1; }; }
-    checked pg_dumpall --username postgres --roles-only --file="$new/roles.sql"
+    checked pg_dumpall --username postgres --roles-only --file="$new/all_roles"
     # pg_dumpall doesn't notice that its file couldn't be written.
-    checked grep -q '^-- PostgreSQL database cluster dump complete$' "$new/roles.sql"
+    checked grep -q '^-- PostgreSQL database cluster dump complete$' "$new/all_roles"
     checked query --dbname template1 --output "$new/databases" \
         --command "SELECT oid, datname FROM pg_database WHERE datname <> 'template0' ORDER BY 1" --field-separator ' '
     checked facts upgrade_roles.sql template1 "$new/roles.facts"
@@ -159,7 +159,7 @@ compare() {
 restore_databases() (
     dump=$upgrade/dump
     # The superuser exists already.
-    sed '/^CREATE ROLE postgres;$/d' "$dump/roles.sql" | query --dbname template1 >/dev/null
+    sed '/^CREATE ROLE postgres;$/d' "$dump/all_roles" | query --dbname template1 >/dev/null
     count=$(wc -l <"$dump/databases")
     number=0
     while read -r oid name; do

@@ -16,7 +16,7 @@ from tests.artifacts.backup_scripts import Backups, backups_of, kill
 from tests.artifacts.postgres_server import Installation, give_to_unprivileged_user, running_server
 from tests.artifacts.postgres_start import server_pids
 from tests.artifacts.provisioning_task import Outcome
-from tests.artifacts.test_backup import SCHEMA, add_rows, correct_checksums, flip_a_bit, seeded, wait_for
+from tests.artifacts.test_backup import QUERIES, SCHEMA, add_rows, correct_checksums, flip_a_bit, seeded, wait_for
 from tests.artifacts.versions import on_the_newest_server
 from tests.full_run import only_in_full_runs
 
@@ -79,6 +79,22 @@ def recorded(backups: Backups) -> dict[str, tuple[int, bool]]:
             "SELECT database::text, problems, succeeded_at IS NOT NULL FROM backups.last_drill"
         ).fetchall()
     return {database: (problems, has_succeeded) for database, problems, has_succeeded in found}
+
+
+@on_the_newest_server
+def test_the_exporter_reports_the_result_of_each_database(backups: Backups) -> None:
+    with backups.server.connect() as admin:
+        admin.execute(
+            "INSERT INTO backups.last_drill VALUES (%s, 'b', to_timestamp(200), 0, to_timestamp(200)),"
+            " (%s, 'b', to_timestamp(200), 3, NULL), ('dropped', 'b', now(), 1, NULL)",
+            [RDV, USER],
+        )
+        query = QUERIES["pti_restore_drill"]
+        cursor = admin.execute(query["query"])
+        columns = [column.name for column in cursor.description or ()]
+        found = sorted(cursor.fetchall())
+    assert columns == [name for metric in query["metrics"] for name in metric]
+    assert found == [(RDV, 0, 200, 200), (USER, 3, 200, None)]
 
 
 def test_a_sound_backup_passes_and_is_recorded(backups: Backups) -> None:

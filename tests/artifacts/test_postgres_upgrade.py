@@ -167,7 +167,8 @@ def contents(store: Container) -> list[str]:
         environment = {"PGPASSWORD": ADMIN_PASSWORD}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         text = re.sub(r"(?m)^(\\(un)?restrict .*|ALTER ROLE postgres .*|-- Dumped (from|by) .*)$", "", done.stdout)
-        # Before 16, a membership had no options.
+        # Before 16, a membership had no options, and a view's columns were qualified.
+        text = re.sub(r"\bbooking\.(tenant_id|day)\b", r"\1", text)
         text = re.sub(r"(?m)^(GRANT \w+ TO \w+)( WITH INHERIT (TRUE|FALSE))? GRANTED BY postgres;$", r"\1;", text)
         found += sorted(text.split("\n"))
     return found
@@ -294,11 +295,11 @@ class TestUpgrade:
 
     def test_a_restart_of_the_old_server_keeps_it_closed_and_the_dump_as_it_is(self, store: Container) -> None:
         dump(store)
-        [written] = [path.stat().st_mtime_ns for path in store.volume.glob("upgrade/dump/roles.sql")]
+        [written] = [path.stat().st_mtime_ns for path in store.volume.glob("upgrade/dump/all_roles")]
         store.kill()
         store.start()
         until(lambda: "waiting for an image" in store.run("ready.sh").stdout)
-        assert [path.stat().st_mtime_ns for path in store.volume.glob("upgrade/dump/roles.sql")] == [written]
+        assert [path.stat().st_mtime_ns for path in store.volume.glob("upgrade/dump/all_roles")] == [written]
 
     def test_a_cancelled_upgrade_serves_again(self, store: Container) -> None:
         dump(store)

@@ -128,7 +128,11 @@ def test_the_monitor_exists_only_with_a_password(server: Server, installation: I
         ]
         assert admin.execute(monitor).fetchall() == [(True,)]
         task.connect(database, "pti_monitor").close()
-        for table in ("backups.last_success VALUES (%s, now())", "tenants.last_audit VALUES (%s, now(), 2)"):
+        for table in (
+            "backups.last_success VALUES (%s, now())",
+            "backups.last_drill VALUES (%s, 'backup', now(), 0, now())",
+            "tenants.last_audit VALUES (%s, now(), 2)",
+        ):
             admin.execute(f"INSERT INTO {table}".encode(), [database])
         with task.connect("postgres", "pti_monitor") as session:
             for name, metric in yaml.safe_load((ASSETS / "exporter_queries.yml").read_text()).items():

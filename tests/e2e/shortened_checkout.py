@@ -15,7 +15,7 @@ from operations.project import ROOT
 
 FOR = {
     **{"1m": "3s", "2m": "4s", "3m": "8s", "5m": "12s", "10m": "13s", "15m": "14s"},
-    **{"30m": "15s", "1h": "30s", "26h": "60s"},
+    **{"30m": "15s", "1h": "30s", "26h": "60s", "176h": "90s"},
 }
 """Maps real `for` times to shortened ones, in the same order.
 
@@ -23,7 +23,17 @@ From 5 minutes on, the shortened time covers four scrapes, because one or two ma
 longer than its window.
 """
 
-WINDOWS = {"2m": "18s", "5m": "20s", "15m": "40s", "30m": "23s", "1h": "26s", "3h": "28s", "6h": "30s", "3d": "40s"}
+WINDOWS = {
+    "2m": "18s",
+    "5m": "20s",
+    "15m": "40s",
+    "30m": "23s",
+    "1h": "26s",
+    "3h": "28s",
+    "6h": "30s",
+    "3d": "40s",
+    "90d": "60s",
+}
 """Maps real range windows to shortened ones."""
 
 GROUPING = {"30s": "2s", "10s": "1s", "5m": "3s", "1m": "5s", "12h": "1h", "1h": "1h"}

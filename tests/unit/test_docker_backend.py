@@ -561,7 +561,8 @@ class TestVolumes:
         before, after = deploy(DEFAULT_VALUES), deploy(CHANGED_VALUES)
         data = persistent_volumes(before)
         stores = {"postgres-data", "redis-data", "kafka-zookeeper-data", "zookeeper-data", "zookeeper-log"}
-        assert data.keys() == {*stores, "backup-data", "backup-runs", "archive-data"}
+        drill = {"drill-data", "restore-drill-runs"}
+        assert data.keys() == {*stores, *drill, "backup-data", "backup-runs", "archive-data"}
         assert persistent_volumes(after) == data
 
     def test_the_changed_configuration_differs_in_every_setting(self) -> None:
@@ -914,10 +915,10 @@ def persistent_volumes(recording: Recording[Any]) -> dict[str, Mapping[str, Any]
 # other mode has its own test.
 OTHER_BACKEND_KEYS = re.compile(
     r"\.(backend\.kind|(postgres|redis|kafka)\.(mode|external\..*)|postgres\.cloudnativepg\..*|kafka\.brokers"
-    r"|backups\.(point_in_time\.)?enabled|(kubernetes|gateway|edge|services|frontends|monitoring|tenants)\..*)"
+    r"|backups\.((point_in_time|drill)\.)?enabled|backups\.offsite\..*|(kubernetes|gateway|edge|services|frontends|monitoring|tenants)\..*)"
 )
 DEFAULT_VALUES: dict[str, Any] = {
-    "backups": {"enabled": True, "pointInTime": {"enabled": True}},
+    "backups": {"enabled": True, "pointInTime": {"enabled": True}, "drill": {"enabled": True}},
     "devTools": {"enabled": False},
 }
 CHANGED_VALUES: dict[str, Any] = {
@@ -932,6 +933,7 @@ CHANGED_VALUES: dict[str, Any] = {
     "images": {"mirrors": {"docker.io": "registry.example.com/mirror"}},
     "postgres": {
         "image": "postgres:17.2",
+        "previousMajor": 18,
         "port": 15432,
         "memoryMib": 2048,
         "maxConnections": 300,
@@ -966,6 +968,7 @@ CHANGED_VALUES: dict[str, Any] = {
             "maxWalGib": 3,
             "maxAgeHours": 7,
         },
+        "drill": {"enabled": True, "schedule": "0 6 * * 1", "maxAgeHours": 200, "storageGib": 60},
     },
     "devTools": {
         "enabled": True,
