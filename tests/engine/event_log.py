@@ -25,6 +25,8 @@ class Step:
     """The last part of the resource type: `Container`."""
 
     name: str
+    keeps_object: bool = False
+    """Whether the resource is marked so that its object stays when the stack gives it up."""
 
     def __str__(self) -> str:
         return f"{self.operation} of {self.type} {self.name} {self.state}"
@@ -70,4 +72,5 @@ def _steps_of(event: dict[str, Any]) -> list[Step]:
 
 def _step(metadata: dict[str, Any], state: str) -> Step:
     kind, _, name = metadata["urn"].rpartition("::")
-    return Step(state, metadata["op"], kind.rpartition(":")[2], name)
+    keeps_object = (metadata.get("old") or {}).get("retainOnDelete", False)
+    return Step(state, metadata["op"], kind.rpartition(":")[2], name, keeps_object)
