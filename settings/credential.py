@@ -21,5 +21,8 @@ class Credential:
     purpose: str
     """What the credential gives access to."""
 
+    is_pem: bool = False
+    """Whether the value is a PEM text, which has several lines."""
+
     third_party: bool = False
     """Whether a third party issues it, so that it can't be generated."""

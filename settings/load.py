@@ -25,6 +25,7 @@ from settings.scalars import reinterpreted, scalar_types
 
 SECTIONS = {field.alias or name: name for name, field in Settings.model_fields.items()}
 SECRET_KEYS = {credential.key for credential in CREDENTIALS}
+PEM_KEYS = {credential.key for credential in CREDENTIALS if credential.is_pem}
 
 HIDDEN_VALUE = "(not shown)"
 UNSET = "(not set)"
@@ -153,6 +154,8 @@ def _set_text(value: str) -> str:
 def _unusable_secrets(own: Mapping[str, Any]) -> Iterable[str]:
     for key in sorted(SECRET_KEYS & own.keys()):
         value = str(own[key])
+        if key in PEM_KEYS and value.strip():
+            continue
         if not value.strip() or not value.isprintable():
             yield _entry(
                 [key],

@@ -38,7 +38,12 @@ OFFSITE_SECRET_KEY = Credential(
     "offsiteSecretKey", "OFFSITE_SECRET_KEY", None, "the secret access key for the S3 bucket", third_party=True
 )
 OFFSITE_SSH_KEY = Credential(
-    "offsiteSshKey", "OFFSITE_SSH_KEY", None, "the private key for the SFTP server (OpenSSH, PEM)", third_party=True
+    "offsiteSshKey",
+    "OFFSITE_SSH_KEY",
+    None,
+    "the private key for the SFTP server (OpenSSH)",
+    is_pem=True,
+    third_party=True,
 )
 HostKey = Annotated[
     str, Field(pattern=r"^(ssh-ed25519|ecdsa-sha2-nistp(256|384|521)|rsa-sha2-(256|512)|ssh-rsa) [A-Za-z0-9+/]+=*$")

@@ -52,7 +52,7 @@ def read_secrets(path: Path, needed: Placeholders) -> dict[Credential, str]:
         value = variables.get(credential.variable, "")
         if not value.strip():
             mistakes.append(f"  {credential.variable} is missing or empty: {credential.purpose}")
-        elif credential not in TLS_PAIR and not value.isprintable():
+        elif credential not in TLS_PAIR and not credential.is_pem and not value.isprintable():
             mistakes.append(f"  {credential.variable} is more than one line of printable characters")
         elif reason := unreadable_reason(credential, value):
             mistakes.append(f"  {credential.variable} {reason}")

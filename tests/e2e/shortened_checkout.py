@@ -32,7 +32,8 @@ WINDOWS = {
     "3h": "28s",
     "6h": "30s",
     "3d": "40s",
-    "90d": "60s",
+    # Finds the newest sample.
+    "90d": "90d",
 }
 """Maps real range windows to shortened ones."""
 

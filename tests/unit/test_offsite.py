@@ -95,6 +95,13 @@ class TestSettings:
             with pytest.raises(SettingsError, match=missing):
                 parsed({**document, **dict.fromkeys(keys - {missing}, "x")}, keys - {missing})
 
+    def test_a_private_key_has_several_lines(self) -> None:
+        document = {"credentials": "generated", "backups": {"enabled": True, "offsite": SFTP}}
+        key = {"offsiteSshKey": "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n"}
+        assert parsed({**document, **key}, key).backups.offsite.is_sftp
+        with pytest.raises(SettingsError, match="offsiteSshKey"):
+            parsed({**document, "offsiteSshKey": " \n"}, key)
+
 
 class TestTask:
     def test_it_reads_the_volume_of_the_backups_as_their_user(self, record_platform: RecordPlatform) -> None:
