@@ -10,7 +10,7 @@ import pytest
 from settings.catalog import SERVICES
 from tests.artifacts.postgres_server import Installation, Server, runnable, running_server
 from tests.artifacts.provisioning_task import Outcome, Task, task_for
-from tests.artifacts.versions import IMAGE_VERSIONS, SERVER_VERSIONS, version_name
+from tests.artifacts.versions import IMAGE_VERSIONS, SERVER_VERSIONS, SLOW_SERVER_VERSIONS, version_name
 
 DATABASE_NUMBER = itertools.count(1)
 
@@ -18,6 +18,12 @@ DATABASE_NUMBER = itertools.count(1)
 @pytest.fixture(scope="session", params=SERVER_VERSIONS, ids=version_name)
 def installation(request: pytest.FixtureRequest) -> Installation:
     """A PostgreSQL installation on this machine that every user can run."""
+    return _runnable(request.param)
+
+
+@pytest.fixture(scope="session", params=SLOW_SERVER_VERSIONS, ids=version_name)
+def slow_installation(request: pytest.FixtureRequest) -> Installation:
+    """The installation for slow tests: except in long runs, only the newest."""
     return _runnable(request.param)
 
 

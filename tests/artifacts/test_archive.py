@@ -34,9 +34,9 @@ RDV, USER = "pti_rdv", "pti_user"
 
 
 @pytest.fixture
-def server(installation: Installation) -> Iterator[Server]:
+def server(slow_installation: Installation) -> Iterator[Server]:
     """A server of its own."""
-    with running_server(installation) as server:
+    with running_server(slow_installation) as server:
         yield server
 
 
@@ -171,7 +171,9 @@ def test_the_archive_stops_at_once_on_a_signal(archive: Archive) -> None:
     assert "schedule: stopped\n" in archive.log
 
 
-def test_what_was_received_comes_back_after_the_server_is_lost(archive: Archive, installation: Installation) -> None:
+def test_what_was_received_comes_back_after_the_server_is_lost(
+    archive: Archive, slow_installation: Installation
+) -> None:
     archive.start_with_base()
     add(archive, "one", "two")
     # The position of the slot is what the receiver has synced.
@@ -181,7 +183,7 @@ def test_what_was_received_comes_back_after_the_server_is_lost(archive: Archive,
                 "SELECT FROM pg_replication_slots WHERE restart_lsn >= %s::pg_lsn", [written_until(archive)]
             ).fetchall()
         )
-    with running_server(installation) as other, archive_of(other, RDV, USER, volume=archive.volume) as restored:
+    with running_server(slow_installation) as other, archive_of(other, RDV, USER, volume=archive.volume) as restored:
         archive.kill()
         with restored.task.connect(RDV, f"{RDV}_migrator") as migrator:
             migrator.execute("CREATE TABLE visit (id bigint GENERATED ALWAYS AS IDENTITY, note text)")

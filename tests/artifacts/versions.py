@@ -36,6 +36,9 @@ def version_name(found: Installation | None) -> str:
 
 
 SERVER_VERSIONS: list[Installation | None] = [*server_versions(installations())] or [None]
+SLOW_SERVER_VERSIONS = SERVER_VERSIONS if IS_LONG_RUN else SERVER_VERSIONS[-1:]
+"""The versions for slow tests."""
+
 IMAGE_VERSIONS: list[Installation | None] = [*image_versions(installations())] or [None]
 
 on_the_newest_server = pytest.mark.parametrize("installation", SERVER_VERSIONS[-1:], indirect=True, ids=version_name)
