@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from operations import stack
+from operations import offsite, stack
 from operations.confirmation import require_typed_name
 from operations.project import OperationError
 from operations.runtimes import runtime_of
@@ -28,6 +28,7 @@ def destroy(name: str) -> int:
     runtime = runtime_of(name)
     print(f"This destroys stack '{name}' {runtime.location(name)}; its data stays.")
     require_typed_name(name)
+    offsite.keep_password(name, state)
     if code := stack.destroy(name):
         return code
     if kept := runtime.retained_data(name):

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from components.offsite import OFFSITE_TASK, SCRIPT
 from operations.configuration import read_configuration
@@ -56,10 +58,37 @@ def show_password(stack: str) -> int:
     return 0
 
 
+def keep_password(stack: str, state: Mapping[str, Any]) -> None:
+    """Copy a generated password into the stack's configuration, before a destroy deletes it with the state. The next
+    update would generate another one, which can't read the copies.
+
+    Args:
+        stack: its name.
+        state: its recorded resources.
+
+    Raises:
+        OperationError: the password can't be read or stored.
+    """
+    key = f"{NAMESPACE}:{OFFSITE_PASSWORD.key}"
+    if not any(str(one.get("urn")).endswith(f"::{OFFSITE_PASSWORD.key}") for one in state.get("resources") or []):
+        return
+    if _configured_password(stack) is not None:
+        return
+    done = _pulumi("config", "set", "--secret", key, "--stack", stack, value=_password(stack))
+    if done.returncode:
+        raise OperationError(f"The password of the off-site copies can't be kept:\n  {done.stderr.strip()}")
+    print(f"The password of the off-site copies is kept in Pulumi.{stack}.yaml, encrypted: {key}")
+
+
+def _configured_password(stack: str) -> str | None:
+    found = _pulumi("config", "get", f"{NAMESPACE}:{OFFSITE_PASSWORD.key}", "--stack", stack)
+    return None if found.returncode else found.stdout.rstrip("\n")
+
+
 def _password(stack: str) -> str:
-    configured = _pulumi("config", "get", f"{NAMESPACE}:{OFFSITE_PASSWORD.key}", "--stack", stack)
-    if configured.returncode == 0:
-        return configured.stdout.rstrip("\n")
+    configured = _configured_password(stack)
+    if configured is not None:
+        return configured
     exported = _pulumi("stack", "export", "--show-secrets", "--stack", stack)
     if exported.returncode:
         raise OperationError(f"The state of stack '{stack}' can't be read:\n  {exported.stderr.strip()}")
@@ -73,9 +102,12 @@ def _password(stack: str) -> str:
     )
 
 
-def _pulumi(*arguments: str) -> subprocess.CompletedProcess[str]:
+def _pulumi(*arguments: str, value: str = "") -> subprocess.CompletedProcess[str]:
+    """Run Pulumi, with a value on standard input."""
     command = ["pulumi", *arguments, "--non-interactive"]
-    return subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, cwd=ROOT, env=environment(), input=value, capture_output=True, text=True, check=False
+    )
 
 
 def _run(stack: str, *arguments: str) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from components.stores.postgres.backup import BACKUP_TASK
-from operations import backups, stack
+from operations import backups, offsite, stack
 from operations.configuration import read_configuration
 from operations.confirmation import NOT_CONFIRMED, require_typed_name, typed
 from operations.destroy import require_destroyable
@@ -49,6 +49,7 @@ def wipe(name: str, *, take_last_backup: bool = True, delete_backups: bool = Fal
             f"The last backup has failed (exit code {code}). Nothing has been destroyed or deleted. Correct the cause "
             "and run this again, or delete the data without a last backup: --no-last-backup"
         )
+    offsite.keep_password(name, state)
     if state and (code := stack.destroy(name)):
         raise OperationError(f"The stack could not be destroyed (exit code {code}); its data has not been changed.")
     runtime.delete_data(name, kept)

@@ -110,6 +110,9 @@ def required_credentials(settings: Settings) -> tuple[Credential, ...]:
         if not (used and settings.monitoring.enabled):
             unused.add(credential)
     unused |= {*OFFSITE_CREDENTIALS} - {*settings.backups.offsite.credentials}
+    if settings.credentials == "generated" and settings.backups.offsite.repository:
+        # Also while the copies are turned off: a new password couldn't read those in the repository.
+        unused.discard(OFFSITE_PASSWORD)
     unused |= {one for store in settings.stores.values() for one in store.unused_credentials}
     return tuple(one for one in CREDENTIALS if one not in unused)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from settings import SettingsError
-from settings.credentials import supplied_credentials
+from settings.credentials import required_credentials, supplied_credentials
 from tests.unit.mistakes import parsed
 from tests.unit.platform_recording import CLUSTER, RecordPlatform
 from workloads import Endpoint, ExternalEndpoint, ScheduledTask, SharedVolume
@@ -73,6 +73,11 @@ class TestSettings:
     def test_copies_without_backups_are_refused(self) -> None:
         with pytest.raises(SettingsError, match=r"backups\.offsite\.enabled"):
             parsed({"backups": {"enabled": False, "offsite": VOLUME}})
+
+    def test_the_generated_password_stays_while_the_copies_are_off(self) -> None:
+        document = {"credentials": "generated", "backups": {"enabled": True, "offsite": {**VOLUME, "enabled": False}}}
+        required = {one.key for one in required_credentials(parsed(document))}
+        assert {key for key in required if key.startswith("offsite")} == {"offsitePassword"}
 
     @pytest.mark.parametrize(
         ("section", "credentials", "keys"),

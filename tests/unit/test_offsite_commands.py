@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from operations import __main__ as command_line
-from operations import backups, offsite
+from operations import backups, destroy, offsite, stack, wipe
 from tests.unit.mistakes import parsed
 
 NAME = "20261129T023000Z"
@@ -122,6 +122,32 @@ class TestCommands:
         assert runtime.runs == []
 
 
+class EmptyRuntime:
+    """A runtime without obstacles to a destroy, and without data."""
+
+    def why_elsewhere(self, *_: object) -> None:
+        """Return None: it is here."""
+
+    def destroy_obstacles(self, *_: object) -> list[str]:
+        """Return no obstacle."""
+        return []
+
+    def location(self, _: str) -> str:
+        """Return some place."""
+        return "here"
+
+    def retained_data(self, _: str) -> list[Any]:
+        """Return no data."""
+        return []
+
+    def deletion_plan(self, *_: object) -> list[str]:
+        """Return nothing to delete."""
+        return []
+
+    def delete_data(self, *_: object) -> None:
+        """Delete nothing."""
+
+
 class TestPassword:
     """The password must be readable while the state exists: without it, the copies are unreadable."""
 
@@ -167,3 +193,28 @@ class TestPassword:
         self.pulumi(monkeypatch, None, [])
         assert run(monkeypatch, "offsite", "password") == 1
         assert capsys.readouterr().out == ""
+
+    @pytest.mark.parametrize("command", ["destroy", "wipe"])
+    @pytest.mark.parametrize("configured", [None, "mine"])
+    def test_a_destroy_keeps_the_generated_password_in_the_configuration(
+        self, monkeypatch: pytest.MonkeyPatch, command: str, configured: str | None
+    ) -> None:
+        state = {"resources": [self.generated("generated")]}
+        done: list[Any] = []
+
+        def answer(arguments: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
+            if list(arguments[1:3]) == ["config", "set"]:
+                done.append((arguments[3:5], options["input"]))
+            found = configured if list(arguments[1:3]) == ["config", "get"] else json.dumps({"deployment": state})
+            return subprocess.CompletedProcess(arguments, 0 if found else 1, f"{found}\n", "")
+
+        monkeypatch.setattr(subprocess, "run", answer)
+        monkeypatch.setattr(stack, "recorded_state", lambda _: state)
+        monkeypatch.setattr(stack, "destroy", lambda _: done.append("destroy"))
+        for module in (destroy, wipe):
+            monkeypatch.setattr(module, "runtime_of", lambda _: EmptyRuntime())
+            monkeypatch.setattr(module, "require_typed_name", lambda _: None)
+        monkeypatch.setattr(wipe, "read_configuration", lambda _: (parsed({}), {}))
+        assert run(monkeypatch, command, "--stack", "dev") == 0
+        kept = [] if configured else [(["--secret", "pti-calendar:offsitePassword"], "generated")]
+        assert done == [*kept, "destroy"]
