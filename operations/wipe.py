@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from components.offsite import OFFSITE_TASK
+from components.stores.postgres.archive import ARCHIVE
 from components.stores.postgres.backup import BACKUP_TASK
 from operations import backups, offsite, stack
 from operations.configuration import read_configuration
@@ -13,7 +15,7 @@ from operations.destroy import require_destroyable
 from operations.project import OperationError
 from operations.runtimes import RetainedData, runtime_of
 
-BACKUP_WORKLOADS = (BACKUP_TASK, "archive")
+BACKUP_WORKLOADS = (BACKUP_TASK, ARCHIVE, OFFSITE_TASK)
 """Workloads whose data are backups."""
 
 

@@ -14,6 +14,8 @@ from operations.runtimes import RetainedData
 from tests.unit.mistakes import parsed
 
 BACKUPS = RetainedData("pti-backup-data-dev", "backup")
+COPIES = RetainedData("pti-offsite-repository-dev", "offsite")
+CHANGES = RetainedData("pti-archive-data-dev", "archive")
 ROWS = RetainedData("pti-postgres-data-dev", "postgres")
 
 
@@ -25,6 +27,7 @@ class Recorded:
     resources: list[dict[str, Any]] = field(default_factory=lambda: [{"type": "x"}])
     answers: list[str] = field(default_factory=list)
     backup_code: int = 0
+    volumes: list[RetainedData] = field(default_factory=lambda: [BACKUPS, ROWS])
 
     def why_elsewhere(self, *_: object) -> None:
         """Return None: it is here."""
@@ -38,12 +41,12 @@ class Recorded:
         return "here"
 
     def retained_data(self, _: str) -> list[RetainedData]:
-        """Return both volumes."""
-        return [BACKUPS, ROWS]
+        """Return the volumes."""
+        return self.volumes
 
     def deletion_plan(self, _: str, kept: Sequence[RetainedData]) -> list[str]:
         """Return the names of the others."""
-        return [one.name for one in (BACKUPS, ROWS) if one not in kept]
+        return [one.name for one in self.volumes if one not in kept]
 
     def delete_data(self, name: str, kept: Sequence[RetainedData]) -> None:
         """Record what is deleted."""
@@ -138,6 +141,13 @@ def test_the_text_says_what_stays_and_how_to_delete_it(
     output = capsys.readouterr().out
     assert f"The backups stay, with every tenant's rows: {BACKUPS.name}" in output
     assert "python -m operations wipe --stack dev --delete-backups" in output
+
+
+def test_every_volume_with_backups_stays(recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded.volumes = [BACKUPS, COPIES, CHANGES, ROWS]
+    recorded.answers = ["n", "dev"]
+    assert run(monkeypatch) == 0
+    assert recorded.done == ["destroy", f"delete {[ROWS.name]}"]
 
 
 def test_backups_are_deleted_by_an_explicit_argument_only(recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
