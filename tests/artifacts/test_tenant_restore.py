@@ -304,6 +304,32 @@ def test_writers_wait_and_a_session_that_holds_a_lock_too_long_fails_it(backups:
 
 
 @on_the_newest_server
+def test_a_tenant_that_is_erased_meanwhile_does_not_come_back(backups: Backups) -> None:
+    name = backups.back_up()
+    assert restore(backups, name).status == 0
+    with backups.server.connect(RDV) as writer:
+        with writer.transaction():
+            writer.execute("UPDATE doctor SET name = 'unfinished' WHERE tenant_id = %s", [SOUTH])
+            process = backups.start("restore_tenant.sh", NORTH, "--from", name, "--confirm", NORTH, "--database", RDV)
+            with backups.server.connect() as admin:
+                wait_for(
+                    lambda: bool(
+                        admin.execute(
+                            "SELECT FROM pg_stat_activity WHERE application_name = 'pti-tenant-restore'"
+                            " AND wait_event_type = 'Lock'"
+                        ).fetchall()
+                    )
+                )
+            with backups.server.connect(RDV) as eraser:
+                eraser.execute("SELECT tenancy.record_erasure(%s, now(), NULL)", [NORTH])
+        before = everything(backups, NORTH)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert f"{NORTH} was erased meanwhile" in errors
+    assert everything(backups, NORTH) == before
+
+
+@on_the_newest_server
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_killed_restore_can_be_run_again(backups: Backups, seed: int) -> None:
     old, others = everything(backups, NORTH), everything(backups, SOUTH)

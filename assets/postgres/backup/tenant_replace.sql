@@ -10,6 +10,14 @@ SELECT 'LOCK TABLE ' || string_agg(source, ', ') || ' IN SHARE ROW EXCLUSIVE MOD
 FROM (SELECT source FROM pg_temp.tables() UNION SELECT child::text FROM pg_temp.references_to_tables()) AS locked
 HAVING count(*) > 0 \gexec
 CALL pg_temp.check_tables();
+-- An erasure that began meanwhile has recorded the tenant first. A later one waits for these locks, and finds these rows.
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM tenancy.erased WHERE tenant_id = current_setting('restore.tenant')::uuid) THEN
+        RAISE EXCEPTION '% was erased meanwhile', current_setting('restore.tenant');
+    END IF;
+END
+$$;
 
 -- It belongs to the database's owner, so that an erasure of the tenant reaches it. The application role has no access.
 SELECT rolname AS owner FROM pg_database JOIN pg_roles ON datdba = pg_roles.oid WHERE datname = current_database() \gset
