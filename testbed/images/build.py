@@ -2,7 +2,7 @@
 
     python -m testbed.images.build                  builds what is missing or out of date
     python -m testbed.images.build postgres redis   only these (a folder's name or a whole tag)
-    python -m testbed.images.build --controllers    those that only the long suite runs
+    python -m testbed.images.build --long    those that only the long suite runs
     python -m testbed.images.build --force kafka    again, regardless of the labels
     python -m testbed.images.build --list           names them and builds nothing
 
@@ -25,7 +25,7 @@ from pathlib import Path
 from testbed.images import debian
 from testbed.images.downloads import CACHE
 from testbed.images.engine import OFFICIAL_PREFIX, docker, present, print_progress
-from testbed.images.recipes import BASES, CONTROLLERS, IMAGES, Recipe
+from testbed.images.recipes import BASES, IMAGES, OF_LONG_SUITE, Recipe
 
 
 def ensure(names: Sequence[str] = (), *, force: bool = False) -> list[str]:
@@ -35,7 +35,7 @@ def ensure(names: Sequence[str] = (), *, force: bool = False) -> list[str]:
     """
     chosen = selected(names)
     marks = {debian.ROOTFS: debian.FINGERPRINT}
-    for recipe in (*BASES, *IMAGES, *CONTROLLERS):
+    for recipe in (*BASES, *IMAGES, *OF_LONG_SUITE):
         marks[recipe.tag] = recipe.fingerprint(marks[recipe.parent])
     have = present(list(marks))
     stale = [
@@ -62,7 +62,7 @@ def ensure(names: Sequence[str] = (), *, force: bool = False) -> list[str]:
 
 def selected(names: Sequence[str]) -> list[Recipe]:
     """Return the recipes with the given names, and their base images; without names, all of `IMAGES`."""
-    every = (*IMAGES, *CONTROLLERS)
+    every = (*IMAGES, *OF_LONG_SUITE)
     unknown = [name for name in names if not any(name in (r.folder, r.tag) for r in every)]
     if unknown:
         known = ", ".join(sorted({recipe.folder for recipe in every} | {recipe.tag for recipe in every}))
@@ -113,15 +113,15 @@ def build(recipe: Recipe, fingerprint: str, download: Future[Path] | None = None
 def main() -> int:
     """Run the command line; return exit code 1 with one message after a failure."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("names", nargs="*", help="folders or tags (default: all but the controllers)")
-    parser.add_argument("--controllers", action="store_true", help="those that only the long suite runs")
+    parser.add_argument("names", nargs="*", help="folders or tags (default: all but those of the long suite)")
+    parser.add_argument("--long", action="store_true", help="those that only the long suite runs")
     parser.add_argument("--force", action="store_true", help="build again even if nothing changed")
     parser.add_argument("--list", action="store_true", help="name the images and build nothing")
     arguments = parser.parse_args()
     if arguments.list:
-        print("\n".join(recipe.tag for recipe in (CONTROLLERS if arguments.controllers else IMAGES)))
+        print("\n".join(recipe.tag for recipe in (OF_LONG_SUITE if arguments.long else IMAGES)))
         return 0
-    names = [*arguments.names, *(recipe.tag for recipe in CONTROLLERS if arguments.controllers)]
+    names = [*arguments.names, *(recipe.tag for recipe in OF_LONG_SUITE if arguments.long)]
     try:
         tags = ensure(names, force=arguments.force)
     except RuntimeError as error:

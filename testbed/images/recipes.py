@@ -250,12 +250,6 @@ IMAGES = (
         parent=BASE,
     ),
     Recipe(
-        folder="restic",
-        tag="restic/restic:0.19.1",
-        software="restic 0.19.1 (its Go module)",
-        download=RESTIC,
-    ),
-    Recipe(
         folder="grafana",
         tag="grafana/grafana:13.1.0",
         software="a small stand-in that serves what is provisioned and queries the data source (Python 3.13)",
@@ -281,7 +275,7 @@ IMAGES = (
     ),
 )
 
-CONTROLLERS = (
+OF_LONG_SUITE = (
     _go(
         *("cloudnative-pg", "ghcr.io/cloudnative-pg/cloudnative-pg:1.30.0", "CloudNativePG", "1.30.0"),
         *("github.com/cloudnative-pg/cloudnative-pg", "v1.30.0"),
@@ -294,6 +288,12 @@ CONTROLLERS = (
         tag="ghcr.io/cloudnative-pg/postgresql:18.1",
         software=POSTGRES_SOFTWARE,
         download=POSTGRES,
+    ),
+    Recipe(
+        folder="restic",
+        tag="restic/restic:0.19.1",
+        software="restic 0.19.1 (its Go module)",
+        download=RESTIC,
     ),
     Recipe(
         folder="postgres-17",
@@ -325,5 +325,5 @@ CONTROLLERS = (
         download=GoProgram(name="cert-manager", folder="cert-manager/src"),
     ),
 )
-"""Controllers that a cluster runs besides the platform. They are built by name and for the long suite, because each
-takes minutes to compile."""
+"""Images that only the long suite runs: controllers of a cluster, and what upgrades and off-site copies need. They are
+built by name and for the long suite, because most take minutes to compile."""

@@ -1,6 +1,6 @@
 """Start every image as the platform runs it, test it, and measure it.
 
-    python -m testbed.images.verify                         all of them but the controllers
+    python -m testbed.images.verify                         all but those of the long suite
     python -m testbed.images.verify postgres redis          only these containers, in the tables' order
 
 Each runs with a read-only root, no capabilities, no new privileges and its numeric user; `trials.py`,
@@ -24,7 +24,7 @@ from pathlib import Path
 from testbed.images.engine import docker, print_progress
 from testbed.images.gateway_trials import GATEWAY_TRIALS
 from testbed.images.monitoring_trials import MONITORING_TRIALS
-from testbed.images.recipes import CONTROLLERS
+from testbed.images.recipes import OF_LONG_SUITE
 from testbed.images.trials import TRIALS, Trial
 
 HARDENED = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
@@ -37,9 +37,9 @@ def main() -> int:
     """Print one line of figures per image; return exit code 1 and the reason after the first failure."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     known = [trial.name for trial in ALL_TRIALS]
-    parser.add_argument("names", nargs="*", help=f"of {', '.join(known)} (default: all but the controllers)")
-    controllers = {recipe.tag for recipe in CONTROLLERS}
-    chosen = parser.parse_args().names or [trial.name for trial in ALL_TRIALS if trial.image not in controllers]
+    parser.add_argument("names", nargs="*", help=f"of {', '.join(known)} (default: all but those of the long suite)")
+    left_out = {recipe.tag for recipe in OF_LONG_SUITE}
+    chosen = parser.parse_args().names or [trial.name for trial in ALL_TRIALS if trial.image not in left_out]
     if unknown := [name for name in chosen if name not in known]:
         parser.error(f"there is no {', '.join(unknown)}")
     try:
