@@ -217,23 +217,37 @@ copy_backup() {
     printf 'offsite: backup %s copied, %s bytes\n' "$1" "$bytes"
 }
 
+# The newest copy contains every line of the earlier ones: on a new machine, the list begins empty, and old copies are deleted.
 copy_erased_list() {
-    [ -s "$erased_file" ] || return 0
     step="copy of the list of erased tenants"
-    cd "${erased_file%/*}"
+    read_erased_list
+    [ -s "$scratch/erased-list" ] || return 0
+    mkdir -p "$scratch/list"
+    cp "$scratch/erased-list" "$scratch/list/${erased_file##*/}"
+    cd "$scratch/list"
     restic_with_lock backup --tag pti-erased --host "$OFFSITE_STACK" --group-by host "${erased_file##*/}"
     cd /
     [ "$code" = 0 ] || problem_found "$(problem)"
 }
 
+# Collect the lines of the list and of its newest copy in $scratch/erased-list.
+read_erased_list() {
+    : >"$scratch/erased-list"
+    require_restic snapshots --no-lock --tag pti-erased --json
+    if [ "$(jq length "$scratch/out")" != 0 ]; then
+        require_restic dump --no-lock --tag pti-erased latest "/${erased_file##*/}"
+        cat "$scratch/out" >>"$scratch/erased-list"
+    fi
+    if [ -e "$erased_file" ]; then cat "$erased_file" >>"$scratch/erased-list"; fi
+    sort -u -o "$scratch/erased-list" "$scratch/erased-list"
+}
+
 # Add the lines of the copied list to the list: a restore erases these tenants again.
 fetch_erased_list() {
     step="list of erased tenants"
-    require_restic snapshots --no-lock --tag pti-erased --json
-    [ "$(jq length "$scratch/out")" != 0 ] || return 0
-    require_restic dump --no-lock --tag pti-erased latest "/${erased_file##*/}"
-    if [ -e "$erased_file" ]; then cat "$erased_file" >>"$scratch/out"; fi
-    sort -u "$scratch/out" >"$erased_file.new"
+    read_erased_list
+    [ -s "$scratch/erased-list" ] || return 0
+    cp "$scratch/erased-list" "$erased_file.new"
     mv "$erased_file.new" "$erased_file"
 }
 

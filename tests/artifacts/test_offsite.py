@@ -106,6 +106,22 @@ class TestCopies:
         assert other.run("fetch", NEWER).status == 0
         assert listed.read_text() == f"{erased}\n{later}\n"
 
+    def test_a_shorter_list_of_erased_tenants_does_not_push_out_the_longer_one(
+        self, offsite: Offsite, tmp_path: Path
+    ) -> None:
+        """On a new machine, the list begins empty. If a tenant is erased there before a copy is fetched, the earlier
+        tenants must still be known."""
+        erased, later = "a" * 8 + " 2026 -", "b" * 8 + " 2026 -"
+        listed = tmp_path / "erased-tenants"
+        offsite.environment["OFFSITE_ERASED_FILE"] = str(listed)
+        for lines in (f"{erased}\n", f"{later}\n"):
+            listed.write_text(lines)
+            assert offsite.run("copy").status == 0
+        listed.unlink()
+        (offsite.backups / NEWER).rename(tmp_path / "lost")
+        assert offsite.run("fetch", NEWER).status == 0
+        assert listed.read_text() == f"{erased}\n{later}\n"
+
     def test_the_copies_are_encrypted(self, offsite: Offsite) -> None:
         marker = b"-- a line that is easy to find " * 40
         folder = offsite.write_backup(NEWEST)
