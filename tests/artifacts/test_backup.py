@@ -331,6 +331,26 @@ def test_a_failed_termination_does_not_hide_the_result_of_the_replacement(backup
 
 
 @on_the_newest_server
+def test_a_copy_of_another_restore_does_not_replace_a_database(backups: Backups) -> None:
+    """The archive's container restores too, after a recovery to a point in time, and has a lock of its own."""
+    name = backups.back_up()
+    before = state(backups, RDV)
+    tools = backups.task.home / "other-restore"
+    tools.mkdir()
+    tools.chmod(0o755)
+    real = f"{backups.server.programs.bin}/psql"
+    other = f"{real} -qc 'DROP DATABASE restoring_{RDV} WITH (FORCE)' -c 'CREATE DATABASE restoring_{RDV}'"
+    (tools / "psql").write_text(f'#!/bin/sh\ncase "$*" in *swap.sql*) {other} ;; esac\nexec {real} "$@"\n')
+    (tools / "psql").chmod(0o755)
+    backups.environment["PATH"] = f"{tools}:{backups.server.programs.bin}:{os.environ['PATH']}"
+    outcome = backups.restore(name, RDV)
+    assert outcome.status == 1, outcome
+    assert f"restoring_{RDV} is of another restore" in outcome.errors
+    assert "Nothing has been replaced." in outcome.errors
+    assert state(backups, RDV) == before
+
+
+@on_the_newest_server
 @pytest.mark.parametrize("is_committed", [True, False])
 def test_a_connection_that_is_lost_during_the_replacement_is_reported_by_its_result(
     backups: Backups, is_committed: bool

@@ -101,7 +101,7 @@ class TestTask:
         platform = record_platform({**CLUSTER, **ENABLED})
         scripts = platform.files["backup/scripts"]
         steps = ("backup", "backups", "restore", "restore_tenant", "restoring", "drill", "drill_restore", "scratch")
-        tenant = {f"tenant_{step}.sql" for step in ("check", "columns", "rows", "plan", "replace")}
+        tenant = {f"tenant_{step}.sql" for step in ("check", "columns", "copy", "rows", "plan", "replace")}
         sql = {"dump.sql", "rows.sql", "swap.sql", "catalog.sql", "roles.sql"}
         assert {*scripts} == {*(f"{step}.sh" for step in steps), "common.sh", "tenants.sh", *tenant, *sql}
         task = platform.workloads["backup"]

@@ -99,7 +99,7 @@ SQL
     (
         status=0
         psql --no-psqlrc --quiet --no-password --set ON_ERROR_STOP=1 --set databases="$databases" \
-            --set stamp="$(date -u +%Y%m%d%H%M%S)" --file "$here/swap.sql" 2>"$scratch/swap" || status=$?
+            --set restored="${restored_ids# }" --set stamp="$(date -u +%Y%m%d%H%M%S)" --file "$here/swap.sql" 2>"$scratch/swap" || status=$?
         printf '%s\n' $status >"$scratch/swapped"
     ) &
     rounds=0

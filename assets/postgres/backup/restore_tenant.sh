@@ -81,6 +81,7 @@ find_databases() {
 restore_copy() {
     new=restoring_$1
     mark="complete copy of $(sha256sum "$directory/$name/$1.dump")"
+    printf '%s' "$mark" >"$scratch/mark.$1"
     step="copy of $1"
     run_psql --set database="$new" --set mark="$mark" <<'SQL'
 SELECT 1 FROM pg_database WHERE datname = :'database' AND shobj_description(oid, 'pg_database') = :'mark';
@@ -119,7 +120,7 @@ read_copy() {
     copied=restoring_$1
     shift
     psql --no-psqlrc --quiet --no-align --tuples-only --no-password --set ON_ERROR_STOP=1 --dbname "$copied" \
-        --set tenant="$tenant" "$@" 2>"$scratch/copy" || cat "$scratch/copy" >"$scratch/unread"
+        --set tenant="$tenant" --set mark="$(cat "$scratch/mark.${copied#restoring_}")" --file "$here/tenant_copy.sql" "$@" 2>"$scratch/copy" || cat "$scratch/copy" >"$scratch/unread"
 }
 
 plan() {

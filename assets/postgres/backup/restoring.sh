@@ -94,6 +94,9 @@ restore_archive() {
         [ "$(tail -n 1 "$scratch/err")" = "pg_restore: warning: errors ignored on restore: 1" ]
 }
 
+# Ids of the databases that restore_beside has created.
+restored_ids=""
+
 # restore_beside DATABASE
 restore_beside() {
     step="restore of $1"
@@ -107,6 +110,10 @@ restore_beside() {
         fail "$(cat "$scratch/err")"
     rename_in_statements "$1" "$new" <"$scratch/about.sql" >"$scratch/renamed.sql"
     run_psql --file "$scratch/renamed.sql"
+    run_psql --set database="$new" <<'SQL'
+SELECT oid FROM pg_database WHERE datname = :'database';
+SQL
+    restored_ids="$restored_ids $(cat "$scratch/out")"
     restore_archive "$archive" "$new" ||
         fail "$(cat "$scratch/err")
 Nothing has been replaced. If a role is missing: run the provisioning task, or see globals.sql in the backup."
