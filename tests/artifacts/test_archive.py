@@ -192,9 +192,24 @@ def test_what_was_received_comes_back_after_the_server_is_lost(
         assert notes(restored) == ["one", "two"]
         # The servers of the tests are copies of one cluster.
         (restored.chains()[0] / "system").write_text("1\n")
+        recovery = restored.directory / "incomplete.recovery"
+        recovery.mkdir()
         restored.start()
         until(lambda: len(restored.bases()) == 2, details=[restored.log])
         assert "the server is another one" in (restored.chains()[0] / "broken").read_text()
+        # A recovery that is running while a chain begins.
+        assert recovery.exists()
+
+        # Now the newest base backup is of the new server.
+        until(lambda: " is in progress" not in restored.run("scheduler.sh", "status").output, details=[restored.log])
+        with restored.server.connect(RDV) as admin:
+            admin.execute("TRUNCATE visit")
+        recovery.rmdir()
+        outcome = restored.recover("latest")
+        assert (outcome.status, notes(restored)) == (0, []), outcome
+        assert "Changes of the server before it" in outcome.errors
+        outcome = restored.recover(restored.points()[0]["until"])
+        assert (outcome.status, notes(restored)) == (0, ["one", "two"]), outcome.errors
         restored.kill()
 
 

@@ -96,7 +96,8 @@ begin_chain() {
         sleep 1
         name=$(date -u +%Y%m%dT%H%M%SZ)
     done
-    rm -rf "$archive"/incomplete.*
+    # A recovery, which may be running, has a name without a time.
+    rm -rf "$archive"/incomplete.*Z
     mkdir -p "$archive/incomplete.$name/wal" "$archive/incomplete.$name/base"
     printf '%s\n' "$system" >"$archive/incomplete.$name/system"
     mv "$archive/incomplete.$name" "$archive/$name"

@@ -105,6 +105,19 @@ ${ranges:-  none
 }"
 }
 
+# After the loss of a server, the newest base backup is soon one of the new server, perhaps an empty one.
+report_earlier_server() {
+    [ "$target" = latest ] || return 0
+    system=$(cat "$archive/$chain/system")
+    for earlier in $(chain_names | tac); do
+        if expr "$earlier" \< "$chain" >/dev/null && [ "$(cat "$archive/$earlier/system")" != "$system" ]; then
+            printf 'recovery to latest: of the server that the chain %s began with. Changes of the server before it: see points, and --to\n' \
+                "$chain" >&2
+            return 0
+        fi
+    done
+}
+
 # Recover into $copy, in which the scratch server runs.
 recover() {
     step="recovery to $target"
@@ -172,6 +185,7 @@ copy=$archive/incomplete.recovery
 rm -rf "$copy"
 scratch_remains=$copy
 choose_base
+report_earlier_server
 recover
 drop_others
 dump_recovered
