@@ -282,9 +282,9 @@ class TestUpgrade:
 
     def test_no_client_connects_between_the_dump_and_the_restored_data(self, store: Container) -> None:
         dump(store)
-        assert (
-            store.run("ready.sh").stdout == f"the data is dumped; waiting for an image of PostgreSQL {NEW[0].major}\n"
-        )
+        waiting = f"the data is dumped; waiting for an image of PostgreSQL {NEW[0].major}\n"
+        # The server that was dumped stops first.
+        until(lambda: store.run("ready.sh").stdout == waiting)
         with pytest.raises(Exception, match="Connection refused"):
             store.connect()
         set_image(store, NEW[0])
