@@ -19,11 +19,11 @@ LARGEST_STEP = 50
 """How far above its minimum a number without a near maximum may be."""
 
 
-def changes(least: int = 2, most: int = 6) -> strategies.SearchStrategy[dict[str, Any]]:
-    """Return a strategy for nested settings with `least` to `most` values. The settings refuse many of them."""
+def changes() -> strategies.SearchStrategy[dict[str, Any]]:
+    """Return a strategy for nested settings with two to six values. The settings refuse many of them."""
     values = dict(_leaves(json_schema()))
     return (
-        strategies.lists(strategies.sampled_from(sorted(values)), min_size=least, max_size=most, unique=True)
+        strategies.lists(strategies.sampled_from(sorted(values)), min_size=2, max_size=6, unique=True)
         .flatmap(lambda paths: strategies.fixed_dictionaries({path: values[path] for path in paths}))
         .map(_nested)
     )
